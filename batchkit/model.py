@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-type Json = dict[str, Any]
+Json: TypeAlias = dict[str, Any]
 
 
 class RunState(StrEnum):
@@ -233,7 +233,7 @@ class Unreadable:
     problem: str
 
 
-type Outcome = Succeeded | Errored | NotRun | Unreadable
+Outcome: TypeAlias = Succeeded | Errored | NotRun | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
