@@ -2,6 +2,8 @@
 
     BatchkitError
     ├── ValidationError            also a ValueError: what was given cannot work
+    ├── DocumentGone               a document cannot be read here: its job waits
+    ├── DocumentChanged            a document is not the one that was added
     ├── ConfigError                settings, keys, folders, URLs
     ├── KeyConflictError           one key, two jobs
     ├── RunChangedError            the script no longer says what the run says
@@ -32,6 +34,14 @@ class BatchkitError(Exception):
 
 class ValidationError(BatchkitError, ValueError):
     """Name the value that cannot work and the way out; nothing was sent."""
+
+
+class DocumentGone(BatchkitError):  # noqa: N818 -- a finding, like ProviderUnavailable
+    """Say which document cannot be read on this machine; its job can wait for it."""
+
+
+class DocumentChanged(BatchkitError):  # noqa: N818 -- a finding, like ProviderUnavailable
+    """Say which document has another size or content than when its job was added."""
 
 
 class ConfigError(BatchkitError):

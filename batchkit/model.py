@@ -102,7 +102,9 @@ class Waiting(StrEnum):
 class Price:
     """What a model costs in batch: nano-dollars per million tokens, by kind of token.
 
-    ``source`` says where the numbers come from. A missing cache price is the input price.
+    ``source`` says where the numbers come from. A missing cache price is the input price. A request
+    with more than ``long_context_above`` input tokens costs the ``…_long`` prices for all of its
+    tokens; one that is missing is as without ``_long``.
     """
 
     input: int
@@ -111,6 +113,12 @@ class Price:
     cache_write: int | None = None
     cache_write_1h: int | None = None
     source: str = "given"
+    long_context_above: int | None = None
+    input_long: int | None = None
+    output_long: int | None = None
+    cached_long: int | None = None
+    cache_write_long: int | None = None
+    cache_write_1h_long: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file as it was when its job was added: where it lies and what makes it this one."""
+    """A file as it was when its job was added: where it lies and what makes it this one.
+
+    ``text_bytes`` is what its text is in UTF-8, for a PDF the text of its pages.
+    """
 
     path: str
     name: str
@@ -138,6 +149,7 @@ class Document:
     pages: int | None = None
     width: int | None = None
     height: int | None = None
+    text_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
