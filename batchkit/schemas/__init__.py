@@ -1,0 +1,21 @@
+"""Say a pydantic model in each provider's strict mode, and map the answers back.
+
+``answer_schema`` runs where the class is; everything else works on plain JSON data, so that a
+program that cannot import the class can restore and judge answers as well.
+"""
+
+from batchkit.schemas.answers import AnswerSchema, answer_schema, fingerprint
+from batchkit.schemas.casing import fold_case
+from batchkit.schemas.dialects import Dialect
+from batchkit.schemas.judging import check
+from batchkit.schemas.restoring import restore
+
+__all__ = [
+    "AnswerSchema",
+    "Dialect",
+    "answer_schema",
+    "check",
+    "fingerprint",
+    "fold_case",
+    "restore",
+]
