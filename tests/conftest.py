@@ -1,24 +1,33 @@
 """What every test gets: a clean environment, no way out to the network, and databases.
 
-`database_url` gives a test an empty SQLite and an empty Postgres database, one after the other.
+`database_url` gives a test an empty SQLite and an empty Postgres database, one after the other;
+`migrated_url` the same with batchkit's tables in it.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import postgres
 
 _SCRUBBED = ("ANTHROPIC_", "BATCHKIT_", "OPENAI_", "PG", "XDG_", "ALEMBIC_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+# A busy machine is no failure, and CI says the same twice.
+hypothesis.settings.register_profile(
+    "bench", deadline=None, derandomize=os.environ.get("CI") == "true"
+)
+hypothesis.settings.load_profile("bench")
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +123,41 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database: the test runs on SQLite and on Postgres."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_cluster: postgres.Cluster) -> Iterator[str]:
+    """The URL of a Postgres database at the newest migration."""
+    name = postgres_cluster.create(postgres_cluster.template("migrated", _migrate))
+    yield postgres_cluster.url(name)
+    postgres_cluster.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database at the newest migration, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "batchkit.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(migrated_sqlite_file: Path, tmp_path: Path) -> str:
+    """The URL of a SQLite database at the newest migration."""
+    return f"sqlite:///{shutil.copy2(migrated_sqlite_file, tmp_path / 'batchkit.db')}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with batchkit's tables: the test runs on SQLite and on Postgres."""
+    url: str = request.getfixturevalue(f"migrated_{request.param}_url")
+    return url
+
+
+def _migrate(url: str) -> None:
+    from batchkit.store import migrate
+    from batchkit.store.database import Database
+
+    database = Database(url)
+    migrate.upgrade(database)
+    database.engine.dispose()

@@ -173,8 +173,7 @@ def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
     if who:
         folder.chmod(0o755)
         if not _may_run(binaries / "postgres", who):
-            shutil.copytree(binaries.parent, folder / "pg", symlinks=True)
-            binaries = folder / "pg" / binaries.name
+            binaries = _copy(binaries, folder / "copy")
     data = folder / "data"
     data.mkdir(mode=0o700)
     if who:
@@ -207,6 +206,17 @@ def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
         )
     _wait_until_ready(server, data / "postmaster.pid", log)
     return server
+
+
+def _copy(binaries: Path, folder: Path) -> Path:
+    """Copy a wheel's Postgres, with the libraries beside the wheel, out of a closed folder."""
+    installation = binaries.parent
+    package = installation.parent
+    shutil.copytree(installation, folder / package.name / installation.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    return folder / package.name / installation.name / binaries.name
 
 
 def _servant() -> dict[str, Any]:

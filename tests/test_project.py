@@ -215,6 +215,17 @@ def leave_a_table(url: str) -> None:
     engine.dispose()
 
 
+def test_a_test_can_have_batchkits_tables_at_once(migrated_url: str) -> None:
+    """At the newest migration, so that opening the store has nothing to do."""
+    from batchkit.store import migrate
+    from batchkit.store.database import Database
+
+    database = Database(migrated_url)
+
+    assert migrate.current(database) == migrate.HEAD
+    database.engine.dispose()
+
+
 @pytest.mark.slow
 def test_no_server_outlives_tests_that_were_killed(python: Path, tmp_path: Path) -> None:
     """The keeper sees the pipe close, whatever ended the tests."""
