@@ -1,0 +1,74 @@
+"""All SQL: one public method is one transaction is one business fact."""
+
+from __future__ import annotations
+
+import os
+
+from batchkit.store import migrate
+from batchkit.store.accounts import Accounts
+from batchkit.store.answers import Answers
+from batchkit.store.audit import Audit
+from batchkit.store.batches import Batches
+from batchkit.store.database import Database
+from batchkit.store.events import Events
+from batchkit.store.jobs import Jobs
+from batchkit.store.rows import (
+    AccountRow,
+    Answer,
+    BatchRow,
+    JobRow,
+    Known,
+    LaneRow,
+    Member,
+    NewJob,
+    RunRow,
+    Seal,
+    Settled,
+)
+from batchkit.store.runs import Opening, Runs
+
+
+class Store:
+    """The one door to the database, with a part for each noun.
+
+    ``where`` is a SQLAlchemy URL or the path of a SQLite file. An empty database and an older
+    SQLite file are migrated; StateError says what to type for the others.
+    """
+
+    def __init__(self, where: str | os.PathLike[str]) -> None:
+        self.database = Database(where)
+        migrate.ensure(self.database)
+        self.runs = Runs(self.database)
+        self.jobs = Jobs(self.database)
+        self.batches = Batches(self.database)
+        self.answers = Answers(self.database)
+        self.accounts = Accounts(self.database)
+        self.events = Events(self.database)
+        self.audit = Audit(self.database)
+
+    @property
+    def shown(self) -> str:
+        """Where the state lies, for people; no password."""
+        return self.database.shown
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.database.close()
+
+
+__all__ = [
+    "AccountRow",
+    "Answer",
+    "BatchRow",
+    "JobRow",
+    "Known",
+    "LaneRow",
+    "Member",
+    "NewJob",
+    "Opening",
+    "RunRow",
+    "Seal",
+    "Settled",
+    "Store",
+    "migrate",
+]

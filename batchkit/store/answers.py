@@ -1,0 +1,330 @@
+"""Answers: appended once, read in the order in which batches were collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Integer, and_, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from batchkit.model import Json
+from batchkit.store.database import Database
+from batchkit.store.jobs import is_unsent
+from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
+from batchkit.store.runs import LIVE
+from batchkit.store.tables import attempts, batches, jobs, lanes, members
+
+_PAGE = 1_000
+
+
+class Answers:
+    """What came back, and what of it counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def settle(self, batch: BatchRow, rows: Sequence[Settled]) -> None:
+        """Append outcomes of a batch; one that is there already stays as it is.
+
+        No money moves and no state changes: that is ``Batches.collect``.
+        """
+        values = [_values(row, batch) for row in rows]
+        if not values:
+            return
+        dialect = sqlite if self._database.is_sqlite else postgresql
+        statement = dialect.insert(attempts).on_conflict_do_nothing()
+        with self._database.write() as connection:
+            connection.execute(statement, values)
+
+    def unsettled(self, batch: BatchRow) -> Iterator[JobRow]:
+        """Stream the jobs of a batch that have no outcome in it yet, in order."""
+        after = -1
+        while True:
+            page = self._unsettled_page(batch, after)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].seq
+
+    def settled_count(self, batch_id: int) -> int:
+        """Count the outcomes of a batch."""
+        query = select(func.count()).where(attempts.c.batch_id == batch_id)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def ended(
+        self,
+        run_id: int,
+        states: Sequence[str] | None = None,
+        after: tuple[int, int] | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Iterator[Answer]:
+        """Stream ended jobs by (collected_no, seq), which is gap-free and in commit order."""
+        at = after or (0, -1)
+        while True:
+            page = self._ended_page(run_id, states, at, keys)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            at = (page[-1].collected_no or 0, page[-1].seq)
+
+    def waiting(self, run_id: int) -> Iterator[Answer]:
+        """Stream released jobs that have not ended, in order of adding."""
+        query = (
+            select(
+                jobs,
+                lanes.c.model,
+                lanes.c.provider,
+                is_unsent().label("unsent"),
+            )
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .outerjoin(attempts, _final())
+            .where(jobs.c.run_id == run_id, jobs.c.superseded.is_(False))
+            .where(attempts.c.seq.is_(None), jobs.c.seq < lanes.c.released)
+            .order_by(jobs.c.no)
+        )
+        with self._database.read() as connection:
+            streamed = connection.execution_options(yield_per=_PAGE).execute(query)
+            for row in streamed.mappings():
+                yield _waiting(row)
+
+    def attempts_of(self, lane_id: int, seq: int) -> list[Json]:
+        """Return every attempt of one job with its batch, oldest first."""
+        query = (
+            select(
+                attempts,
+                batches.c.ref,
+                batches.c.token,
+                batches.c.kind,
+                batches.c.collected_at,
+                batches.c.state.label("batch_state"),
+            )
+            .join(batches, batches.c.id == attempts.c.batch_id)
+            .where(attempts.c.lane_id == lane_id, attempts.c.seq == seq)
+            .order_by(attempts.c.batch_id)
+        )
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def live_batch_of(self, job: JobRow) -> BatchRow | None:
+        """Return the batch a job is in right now."""
+        by_range = and_(
+            batches.c.kind == "range",
+            batches.c.lane_id == job.lane_id,
+            batches.c.lo <= job.seq,
+            batches.c.hi > job.seq,
+        )
+        by_member = batches.c.id.in_(
+            select(members.c.batch_id).where(
+                members.c.lane_id == job.lane_id, members.c.seq == job.seq
+            )
+        )
+        query = select(batches).where(batches.c.state.in_(LIVE), or_(by_range, by_member))
+        with self._database.read() as connection:
+            row = connection.execute(query.order_by(batches.c.id.desc())).mappings().first()
+            return None if row is None else made(BatchRow, row)
+
+    def ended_ids(
+        self,
+        run_id: int,
+        states: Sequence[str],
+        codes: Sequence[str] | None,
+        keys: Sequence[str] | None,
+    ) -> list[tuple[int, int, str, str | None]]:
+        """Return (lane_id, seq, key, code) of ended jobs, for a retry."""
+        query = (
+            select(attempts.c.lane_id, attempts.c.seq, jobs.c.key, attempts.c.code)
+            .join(jobs, _job())
+            .where(attempts.c.run_id == run_id, attempts.c.final)
+            .where(attempts.c.state.in_(states), jobs.c.superseded.is_(False))
+        )
+        if codes is not None:
+            query = query.where(attempts.c.code.in_(codes))
+        if keys is not None:
+            query = query.where(jobs.c.key.in_(keys))
+        with self._database.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def _unsettled_page(self, batch: BatchRow, after: int) -> list[JobRow]:
+        here = and_(attempts.c.batch_id == batch.id, attempts.c.seq == jobs.c.seq)
+        ended = attempts.alias("ended")
+        query = (
+            select(jobs)
+            .outerjoin(attempts, here)
+            .outerjoin(
+                ended,
+                and_(
+                    ended.c.shelf == jobs.c.shelf,
+                    ended.c.lane_id == jobs.c.lane_id,
+                    ended.c.seq == jobs.c.seq,
+                    ended.c.final,
+                ),
+            )
+            .where(jobs.c.lane_id == batch.lane_id, jobs.c.seq > after)
+            .where(attempts.c.seq.is_(None), ended.c.seq.is_(None), _in_batch(batch))
+            .order_by(jobs.c.seq)
+            .limit(_PAGE)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def _ended_page(
+        self,
+        run_id: int,
+        states: Sequence[str] | None,
+        after: tuple[int, int],
+        keys: Sequence[str] | None,
+    ) -> list[Answer]:
+        query = (
+            _ANSWERS.where(attempts.c.run_id == run_id, batches.c.run_id == run_id)
+            .where(
+                or_(
+                    batches.c.collected_no > after[0],
+                    and_(batches.c.collected_no == after[0], attempts.c.seq > after[1]),
+                )
+            )
+            .order_by(batches.c.collected_no, attempts.c.seq)
+            .limit(_PAGE)
+        )
+        if states is not None:
+            query = query.where(attempts.c.state.in_(states))
+        if keys is not None:
+            query = query.where(jobs.c.key.in_(keys))
+        with self._database.read() as connection:
+            page = [_answer(row) for row in connection.execute(query).mappings()]
+            return self._with_earlier(connection, page)
+
+    def _with_earlier(self, connection: Any, page: list[Answer]) -> list[Answer]:
+        """Add up the attempts before the last one: cost and tokens sum all of them."""
+        several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts > 1}
+        if not several:
+            return page
+        sums = _sums(connection, several)
+        return [
+            _summed(answer, sums[answer.lane_id, answer.seq])
+            if (answer.lane_id, answer.seq) in sums
+            else answer
+            for answer in page
+        ]
+
+
+def _job() -> Any:
+    return and_(
+        jobs.c.shelf == attempts.c.shelf,
+        jobs.c.lane_id == attempts.c.lane_id,
+        jobs.c.seq == attempts.c.seq,
+    )
+
+
+def _final() -> Any:
+    return and_(_job(), attempts.c.final)
+
+
+_ANSWERS = (
+    select(
+        attempts,
+        jobs.c.key,
+        jobs.c.no,
+        jobs.c.metadata,
+        jobs.c.documents,
+        jobs.c.template_id,
+        lanes.c.provider,
+        lanes.c.model.label("asked_model"),
+        batches.c.ref,
+        batches.c.collected_no,
+    )
+    .select_from(batches)
+    .join(attempts, attempts.c.batch_id == batches.c.id)
+    .join(jobs, _job())
+    .join(lanes, lanes.c.id == jobs.c.lane_id)
+    .where(attempts.c.final, jobs.c.superseded.is_(False), batches.c.collected_no.is_not(None))
+)
+
+
+def _answer(row: Any) -> Answer:
+    values = {name: row[name] for name in Answer.__slots__ if name in row}
+    return Answer(
+        **{
+            **values,
+            "model": row["model"] or row["asked_model"],
+            "batch_ref": row["ref"],
+            "attempts": max(row["attempt_no"], 1) if row["ran"] else row["attempt_no"],
+        }
+    )
+
+
+def _waiting(row: Any) -> Answer:
+    names = ("key", "no", "lane_id", "seq", "model", "provider", "metadata", "documents")
+    state = "pending" if row["unsent"] else "active"
+    return Answer(
+        **{name: row[name] for name in names}, state=state, template_id=row["template_id"]
+    )
+
+
+_TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost",
+)
+
+
+def _sums(connection: Any, pairs: set[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+    by_lane: dict[int, list[int]] = {}
+    for lane_id, seq in pairs:
+        by_lane.setdefault(lane_id, []).append(seq)
+    found: dict[tuple[int, int], Any] = {}
+    for lane_id, seqs in by_lane.items():
+        query = (
+            select(
+                attempts.c.seq,
+                func.sum(attempts.c.ran.cast(Integer)).label("ran"),
+                (func.count() - func.count(attempts.c.cost)).label("unknown"),
+                *(func.sum(attempts.c[name]).label(name) for name in _TOKENS),
+            )
+            .where(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs))
+            .group_by(attempts.c.seq)
+        )
+        for row in connection.execute(query).mappings():
+            found[lane_id, row["seq"]] = row
+    return found
+
+
+def _summed(answer: Answer, sums: Any) -> Answer:
+    known: dict[str, Any] = {
+        name: None if sums[name] is None else int(sums[name]) for name in _TOKENS
+    }
+    if sums["unknown"]:
+        known["cost"] = None
+    return replace(answer, attempts=int(sums["ran"] or 0), **known)
+
+
+def _in_batch(batch: BatchRow) -> Any:
+    if batch.kind == "range":
+        return and_(
+            jobs.c.seq >= batch.lo,
+            jobs.c.seq < batch.hi,
+            jobs.c.seq.not_in(
+                select(members.c.seq).where(
+                    members.c.lane_id == batch.lane_id, members.c.reason == "files"
+                )
+            ),
+        )
+    mine = select(members.c.seq).where(members.c.batch_id == batch.id)
+    return jobs.c.seq.in_(mine)
+
+
+def _values(row: Settled, batch: BatchRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return {
+        **values,
+        "shelf": batch.shelf,
+        "run_id": batch.run_id,
+        "lane_id": batch.lane_id,
+        "batch_id": batch.id,
+        "final": row.state != "again",
+    }

@@ -1,0 +1,708 @@
+"""Batches: every move is one guarded UPDATE that says whether it landed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from batchkit import states
+from batchkit.model import Account, BatchState, BatchStatus, Candidate, Created
+from batchkit.states import Move
+from batchkit.store import local
+from batchkit.store.database import Database
+from batchkit.store.events import note
+from batchkit.store.rows import BatchRow, LaneRow, Member, Seal, made
+from batchkit.store.runs import LIVE, close_if_done
+from batchkit.store.tables import accounts, attempts, batches, jobs, lanes, members, runs
+
+LEASE = timedelta(seconds=90)
+"""How long a claim holds; a step that lives renews it by claiming again."""
+
+
+class Batches:
+    """The rows that move."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # claims
+
+    def claim(self, batch_id: int, owner: str, now: datetime) -> int | None:
+        """Take a batch for one step; return the lease's number, None while another has it."""
+        with self._database.write() as connection:
+            return _claim(connection, batches, batch_id, owner, now)
+
+    def claim_lane(self, lane_id: int, owner: str, now: datetime) -> int | None:
+        """Take a lane for cutting a batch; return the lease's number or None."""
+        with self._database.write() as connection:
+            return _claim(connection, lanes, lane_id, owner, now)
+
+    def let_go(self, batch_id: int, lease_no: int) -> None:
+        """Give a batch back for the next step, whoever makes it."""
+        with self._database.write() as connection:
+            _let_go(connection, batches, batch_id, lease_no)
+
+    def let_go_lane(self, lane_id: int, lease_no: int) -> None:
+        """Give a lane back."""
+        with self._database.write() as connection:
+            _let_go(connection, lanes, lane_id, lease_no)
+
+    def holds(self, batch_id: int, lease_no: int, owner: str) -> bool:
+        """Say whether a lease is still ours, as the database sees it."""
+        query = select(batches.c.id).where(
+            batches.c.id == batch_id,
+            batches.c.lease_no == lease_no,
+            batches.c.lease_owner == owner,
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    # looking
+
+    def get(self, batch_id: int) -> BatchRow:
+        """Return one batch as it is now."""
+        with self._database.read() as connection:
+            row = connection.execute(select(batches).where(batches.c.id == batch_id))
+            return made(BatchRow, row.mappings().one())
+
+    def of_run(self, run_id: int, *, live: bool = False) -> list[BatchRow]:
+        """Return a run's batches, oldest first; local ones are left out."""
+        query = select(batches).where(batches.c.run_id == run_id, batches.c.kind != "local")
+        if live:
+            query = query.where(batches.c.state.in_(LIVE))
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(batches.c.id)).mappings()
+            return [made(BatchRow, row) for row in rows]
+
+    def due(
+        self, run_ids: Sequence[int], provider: str, now: datetime, within: Sequence[BatchState]
+    ) -> list[BatchRow]:
+        """Return batches of a provider in these states whose time has come, oldest first."""
+        query = (
+            select(batches)
+            .join(lanes, lanes.c.id == batches.c.lane_id)
+            .where(batches.c.run_id.in_(run_ids), lanes.c.provider == provider)
+            .where(batches.c.state.in_(within))
+            .where(or_(batches.c.poll_at.is_(None), batches.c.poll_at <= now))
+            .order_by(batches.c.poll_at, batches.c.id)
+        )
+        with self._database.read() as connection:
+            return [made(BatchRow, row) for row in connection.execute(query).mappings()]
+
+    def next_at(self, run_ids: Sequence[int], provider: str | None = None) -> datetime | None:
+        """Return when the next live batch wants attention; None if there is none."""
+        query = select(func.min(batches.c.poll_at)).where(
+            batches.c.run_id.in_(run_ids), batches.c.state.in_(LIVE)
+        )
+        if provider is not None:
+            query = query.join(lanes, lanes.c.id == batches.c.lane_id).where(
+                lanes.c.provider == provider
+            )
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(query).scalar()
+            return found
+
+    def refs(self, account_id: int) -> set[str]:
+        """Return every ref of an account that is some batch's already."""
+        query = select(batches.c.ref).where(
+            batches.c.account_id == account_id, batches.c.ref.is_not(None)
+        )
+        with self._database.read() as connection:
+            return {str(ref) for ref in connection.execute(query).scalars()}
+
+    def account_of(self, batch: BatchRow) -> Account | None:
+        """Return the account a batch was sent on."""
+        if batch.account_id is None:
+            return None
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(accounts).where(accounts.c.id == batch.account_id)
+            ).one()
+            return Account(row.provider, row.base_url, row.fingerprint)
+
+    def free_members(self, lane_id: int, now: datetime, limit: int) -> list[Member]:
+        """Return jobs of a lane that wait to go again, in order."""
+        query = (
+            select(members)
+            .where(members.c.lane_id == lane_id, members.c.batch_id.is_(None))
+            .where(or_(members.c.not_before.is_(None), members.c.not_before <= now))
+            .order_by(members.c.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [made(Member, row) for row in connection.execute(query).mappings()]
+
+    def waiting_members(self, run_id: int) -> dict[str, int]:
+        """Count jobs that wait to go again, by reason."""
+        query = (
+            select(members.c.reason, func.count())
+            .where(members.c.run_id == run_id, members.c.batch_id.is_(None))
+            .group_by(members.c.reason)
+        )
+        with self._database.read() as connection:
+            return {str(reason): int(n) for reason, n in connection.execute(query)}
+
+    def members_of(self, batch_id: int) -> list[Member]:
+        """Return the explicit members of a batch, in order."""
+        query = select(members).where(members.c.batch_id == batch_id).order_by(members.c.seq)
+        with self._database.read() as connection:
+            return [made(Member, row) for row in connection.execute(query).mappings()]
+
+    # moves
+
+    def seal(self, seal: Seal, now: datetime) -> int | None:
+        """Take the jobs, reserve the money and make the batch, all or nothing.
+
+        Returns the batch's id; None when a wish, the budget or another process was quicker.
+        """
+        try:
+            with self._database.write(durable=True) as connection:
+                return _seal(connection, seal, now)
+        except (_Refused, IntegrityError):
+            return None
+
+    def send(self, batch_id: int, lease_no: int, now: datetime, *, again: bool = False) -> bool:
+        """Write down that a create is about to be made, unless a wish forbids it."""
+        try:
+            with self._database.write(durable=True) as connection:
+                landed = _move(
+                    connection,
+                    states.SEND,
+                    batch_id,
+                    lease_no,
+                    now,
+                    _may_send(now),
+                    intent_at=now,
+                    poll_at=now,
+                    looks=0,
+                    looked_at=None,
+                )
+                if landed:
+                    _start_clock(connection, batch_id, now)
+                return landed
+        except IntegrityError:
+            return False  # a twin of the same size is unclear on this account: wait for it
+
+    def staged(self, batch_id: int, lease_no: int, file_ref: str | None) -> bool:
+        """Record the uploaded file before the create that uses it."""
+        with self._database.write(durable=True) as connection:
+            landed = connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id, batches.c.lease_no == lease_no)
+                .where(batches.c.state == BatchState.SUBMITTING)
+                .values(file_ref=file_ref)
+            )
+            return bool(landed.rowcount)
+
+    def accept(
+        self,
+        batch_id: int,
+        lease_no: int,
+        receipt: Created | Candidate,
+        now: datetime,
+        poll_at: datetime,
+    ) -> bool:
+        """Record that the provider has it, with the proof."""
+        proof = receipt.proof if isinstance(receipt, Candidate) else "certain"
+        with self._database.write(durable=True) as connection:
+            return _move(
+                connection,
+                states.ACCEPT,
+                batch_id,
+                lease_no,
+                now,
+                ref=receipt.ref,
+                proof=proof,
+                accepted_at=now,
+                poll_at=poll_at,
+                failures=0,
+            )
+
+    def unsend(
+        self, batch_id: int, lease_no: int, now: datetime, *, keep_file: bool, at: datetime
+    ) -> bool:
+        """Record that a create certainly did not arrive; it may be sent again from ``at`` on."""
+        values: dict[str, Any] = {} if keep_file else {"file_ref": None}
+        with self._database.write(durable=True) as connection:
+            return _move(
+                connection,
+                states.UNSEND,
+                batch_id,
+                lease_no,
+                now,
+                intent_at=None,
+                poll_at=at,
+                failures=batches.c.failures + 1,
+                **values,
+            )
+
+    def looked(
+        self, batch_id: int, lease_no: int, now: datetime, next_at: datetime, *, complete: bool
+    ) -> bool:
+        """Record a look for a lost create that settled nothing yet."""
+        with self._database.write() as connection:
+            landed = connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id, batches.c.lease_no == lease_no)
+                .values(
+                    looks=batches.c.looks + int(complete),
+                    looked_at=func.coalesce(batches.c.looked_at, now)
+                    if complete
+                    else batches.c.looked_at,
+                    poll_at=next_at,
+                )
+            )
+            return bool(landed.rowcount)
+
+    def later(self, batch_id: int, lease_no: int, poll_at: datetime, **values: Any) -> bool:
+        """Leave a batch where it is and look at it again at ``poll_at``."""
+        with self._database.write() as connection:
+            landed = connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id, batches.c.lease_no == lease_no)
+                .values(poll_at=poll_at, **values)
+            )
+            return bool(landed.rowcount)
+
+    def void(
+        self, move: Move, batch_id: int, lease_no: int, now: datetime, code: str, why: str
+    ) -> bool:
+        """Give a batch up that never ran: its reservation and its jobs are free again."""
+        with self._database.write(durable=True) as connection:
+            batch = _row(connection, batch_id)
+            if not _move(
+                connection,
+                move,
+                batch_id,
+                lease_no,
+                now,
+                error_code=code,
+                error_message=why,
+                reserved=0,
+                detail={"code": code, "why": why},
+            ):
+                return False
+            _free_jobs(connection, batch)
+            _give_back(connection, batch)
+            return True
+
+    def defer(
+        self, batch_id: int, lease_no: int, status: BatchStatus, now: datetime, at: datetime
+    ) -> bool:
+        """Take a batch back that the provider's queue had no room for; nothing ran."""
+        with self._database.write(durable=True) as connection:
+            return _move(
+                connection,
+                states.DEFER,
+                batch_id,
+                lease_no,
+                now,
+                ref=None,
+                proof=None,
+                accepted_at=None,
+                intent_at=None,
+                word=status.word,
+                poll_at=at,
+                error_code=status.error_code,
+                error_message=status.error_message,
+                refused_refs=[*_row(connection, batch_id).refused_refs, status.ref],
+            )
+
+    def seen(self, batch_id: int, lease_no: int, status: BatchStatus, poll_at: datetime) -> bool:
+        """Record how far a running batch is."""
+        return self.later(
+            batch_id,
+            lease_no,
+            poll_at,
+            word=status.word,
+            provider_total=status.total,
+            provider_completed=status.completed,
+            provider_failed=status.failed,
+            expires_at=func.coalesce(status.expires_at, batches.c.expires_at),
+            failures=0,
+            missing_since=None,
+        )
+
+    def end(
+        self, batch_id: int, lease_no: int, status: BatchStatus, until: datetime, now: datetime
+    ) -> bool:
+        """Record that the provider is done with a batch, and how long its results stay."""
+        with self._database.write() as connection:
+            return _move(
+                connection,
+                states.END,
+                batch_id,
+                lease_no,
+                now,
+                word=status.word,
+                end_reason=status.reason,
+                provider_total=status.total,
+                provider_completed=status.completed,
+                provider_failed=status.failed,
+                error_code=status.error_code,
+                error_message=status.error_message,
+                results_until=until,
+                ended_at=now,
+                poll_at=now,
+                failures=0,
+                detail={"reason": status.reason, "code": status.error_code},
+            )
+
+    def cancel_sent(self, batch_id: int, lease_no: int, now: datetime) -> bool:
+        """Record that the provider was asked to stop."""
+        return self.later(batch_id, lease_no, now, cancel_sent_at=now)
+
+    def disown(self, batch_id: int, lease_no: int, now: datetime) -> bool:
+        """Give a stranger's batch back and look for ours again; nothing is booked."""
+        with self._database.write(durable=True) as connection:
+            batch = _row(connection, batch_id)
+            connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id)
+                .values(refused_refs=[*batch.refused_refs, batch.ref])
+            )
+            return _move(
+                connection,
+                states.DISOWN,
+                batch_id,
+                lease_no,
+                now,
+                ref=None,
+                proof=None,
+                accepted_at=None,
+                ended_at=None,
+                end_reason=None,
+                poll_at=now,
+            )
+
+    def collect(self, batch_id: int, lease_no: int, now: datetime) -> bool:
+        """Close a batch whose every job is settled: counters, releases and money, once."""
+        return self._close(states.COLLECT, batch_id, lease_no, now)
+
+    def abandon(self, batch_id: int, lease_no: int, now: datetime) -> bool:
+        """Close a batch whose answers cannot be had any more; its jobs were settled as lost."""
+        return self._close(states.ABANDON, batch_id, lease_no, now)
+
+    def _close(self, move: Move, batch_id: int, lease_no: int, now: datetime) -> bool:
+        with self._database.write(durable=True) as connection:
+            batch = _row(connection, batch_id)
+            if batch.state not in move.sources or batch.lease_no != lease_no:
+                return False
+            counts, cost, unknown = _counted(connection, batch)
+            again = _release_again(connection, batch)
+            _book(connection, batch, counts, cost, unknown, now)
+            number = connection.execute(
+                select(runs.c.collected_no).where(runs.c.id == batch.run_id)
+            ).scalar_one()
+            values = {**counts, "again": again, "cost": cost, "reserved": 0, "collected_at": now}
+            if move is states.COLLECT:
+                values["collected_no"] = number
+            shown = {**counts, "again": again}
+            if not _move(connection, move, batch_id, lease_no, now, detail=shown, **values):
+                raise RuntimeError("a batch moved inside a locked transaction")
+            close_if_done(connection, batch.run_id, now)
+            return True
+
+
+class _Refused(Exception):
+    """A guard said no; the transaction is rolled back."""
+
+
+def _seal(connection: Connection, seal: Seal, now: datetime) -> int:
+    lane = seal.lane
+    if not _reserve(connection, seal, now):
+        raise _Refused
+    if seal.kind == "range":
+        _take_range(connection, seal)
+    batch_id = _insert(connection, seal, now) if seal.count else None
+    if seal.members:
+        _take_members(connection, seal, batch_id)
+    _wait_for_files(connection, lane, seal)
+    local.book(connection, lane.run_id, lane.id, seal.failed, now)
+    if seal.failed:
+        close_if_done(connection, lane.run_id, now)
+    if batch_id is None:
+        return 0
+    note(connection, lane.run_id, now, "sealed", batch_id=batch_id, jobs=seal.count)
+    return batch_id
+
+
+def _reserve(connection: Connection, seal: Seal, now: datetime) -> bool:
+    """Reserve in one statement; rowcount is the answer. The wishes are part of the guard."""
+    live = (
+        select(func.count())
+        .where(batches.c.run_id == seal.lane.run_id, batches.c.state.in_(LIVE))
+        .scalar_subquery()
+    )
+    landed = connection.execute(
+        update(runs)
+        .where(runs.c.id == seal.lane.run_id, _is_open(now), live < seal.max_live)
+        .where(
+            or_(
+                runs.c.cost_limit.is_(None),
+                runs.c.spent + runs.c.reserved + seal.reserved <= runs.c.cost_limit,
+            )
+        )
+        .values(reserved=runs.c.reserved + seal.reserved)
+    )
+    return bool(landed.rowcount)
+
+
+def _is_open(now: datetime) -> Any:
+    return and_(
+        runs.c.opened_at.is_not(None),
+        runs.c.cancel_requested_at.is_(None),
+        or_(runs.c.deadline_at.is_(None), runs.c.deadline_at > now),
+        or_(runs.c.hold_until.is_(None), runs.c.hold_until <= now),
+    )
+
+
+def _may_send(now: datetime) -> Any:
+    wishes = select(runs.c.id).where(runs.c.id == batches.c.run_id, _is_open(now))
+    return and_(wishes.exists(), batches.c.cancel_requested_at.is_(None))
+
+
+def _take_range(connection: Connection, seal: Seal) -> None:
+    landed = connection.execute(
+        update(lanes)
+        .where(lanes.c.id == seal.lane.id, lanes.c.cursor == seal.lo, lanes.c.released >= seal.hi)
+        .values(cursor=seal.hi)
+    )
+    if not landed.rowcount:
+        raise _Refused
+
+
+def _take_members(connection: Connection, seal: Seal, batch_id: int | None) -> None:
+    for chunk in _chunks([member.seq for member in seal.members]):
+        landed = connection.execute(
+            update(members)
+            .where(members.c.lane_id == seal.lane.id, members.c.seq.in_(chunk))
+            .where(members.c.batch_id.is_(None))
+            .values(batch_id=batch_id)
+        )
+        if landed.rowcount != len(chunk):
+            raise _Refused
+
+
+def _wait_for_files(connection: Connection, lane: LaneRow, seal: Seal) -> None:
+    if not seal.absent:
+        return
+    rows = [
+        {
+            "shelf": 0,
+            "lane_id": lane.id,
+            "seq": seq,
+            "attempt_no": 1,
+            "run_id": lane.run_id,
+            "reason": "files",
+        }
+        for seq in seal.absent
+    ]
+    connection.execute(insert(members), rows)
+
+
+def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
+    names = (
+        "kind", "lo", "hi", "token", "count", "bytes", "tokens", "sha256", "spool", "spool_host",
+        "attempt_no", "reserved", "twin_guard", "account_id",
+    )  # fmt: skip
+    values = {name: getattr(seal, name) for name in names}
+    made_row = connection.execute(
+        insert(batches)
+        .values(
+            run_id=seal.lane.run_id,
+            lane_id=seal.lane.id,
+            state=BatchState.SEALED,
+            sealed_at=now,
+            poll_at=now,
+            **values,
+        )
+        .returning(batches.c.id)
+    )
+    return int(made_row.scalar_one())
+
+
+def _move(
+    connection: Connection,
+    move: Move,
+    batch_id: int,
+    lease_no: int,
+    now: datetime,
+    *guards: Any,
+    detail: dict[str, Any] | None = None,
+    **values: Any,
+) -> bool:
+    row = connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.state.in_(move.sources))
+        .where(batches.c.lease_no == lease_no, *guards)
+        .values(state=move.target, **values)
+        .returning(batches.c.run_id, batches.c.ref)
+    ).first()
+    if row is None:
+        return False
+    shown = {**(detail or {}), **({"ref": row.ref} if row.ref else {})}
+    note(connection, row.run_id, now, move.name, batch_id=batch_id, **shown)
+    connection.execute(update(runs).where(runs.c.id == row.run_id).values(last_progress_at=now))
+    return True
+
+
+def _start_clock(connection: Connection, batch_id: int, now: datetime) -> None:
+    run_id = connection.execute(
+        select(batches.c.run_id).where(batches.c.id == batch_id)
+    ).scalar_one()
+    row = connection.execute(
+        select(runs.c.time_limit_s, runs.c.deadline_at, runs.c.first_send_at).where(
+            runs.c.id == run_id
+        )
+    ).one()
+    values: dict[str, Any] = {}
+    if row.first_send_at is None:
+        values["first_send_at"] = now
+    if row.deadline_at is None and row.time_limit_s is not None:
+        values["deadline_at"] = now + timedelta(seconds=row.time_limit_s)
+    if values:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+
+def _free_jobs(connection: Connection, batch: BatchRow) -> None:
+    """Put a void batch's jobs back into the queue; this attempt does not count."""
+    if batch.kind == "members":
+        connection.execute(
+            update(members).where(members.c.batch_id == batch.id).values(batch_id=None)
+        )
+        return
+    query = select(
+        jobs.c.shelf, jobs.c.lane_id, jobs.c.seq, literal(1), jobs.c.run_id, literal("recut")
+    ).where(jobs.c.lane_id == batch.lane_id, jobs.c.seq >= batch.lo, jobs.c.seq < batch.hi)
+    waiting = select(members.c.seq).where(members.c.lane_id == batch.lane_id)
+    ended = select(attempts.c.seq).where(attempts.c.lane_id == batch.lane_id, attempts.c.final)
+    names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "reason"]
+    query = query.where(jobs.c.seq.not_in(waiting), jobs.c.seq.not_in(ended))
+    connection.execute(insert(members).from_select(names, query))
+
+
+def _give_back(connection: Connection, batch: BatchRow) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == batch.run_id)
+        .values(reserved=runs.c.reserved - batch.reserved)
+    )
+
+
+def _counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], int, int]:
+    counts = {"completed": 0, "failed": 0, "cancelled": 0}
+    cost = unknown = 0
+    mine = attempts.c.batch_id == batch.id
+    rows = connection.execute(
+        select(
+            attempts.c.state,
+            func.count(),
+            func.coalesce(func.sum(attempts.c.cost), 0),
+            func.count() - func.count(attempts.c.cost),
+        )
+        .where(attempts.c.shelf == batch.shelf, mine)
+        .group_by(attempts.c.state)
+    )
+    for state, number, spent, unpriced in rows:
+        if state in counts:
+            counts[state] = int(number)
+        cost += int(spent)
+        unknown += int(unpriced)
+    return _without_superseded(connection, batch, counts), cost, unknown
+
+
+def _without_superseded(
+    connection: Connection, batch: BatchRow, counts: dict[str, int]
+) -> dict[str, int]:
+    revisions = connection.execute(
+        select(runs.c.revisions).where(runs.c.id == batch.run_id)
+    ).scalar_one()
+    if not revisions:
+        return counts
+    rows = connection.execute(
+        select(attempts.c.state, func.count())
+        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
+        .where(attempts.c.batch_id == batch.id, jobs.c.superseded)
+        .group_by(attempts.c.state)
+    )
+    old = {str(state): int(n) for state, n in rows}
+    return {state: n - old.get(state, 0) for state, n in counts.items()}
+
+
+def _release_again(connection: Connection, batch: BatchRow) -> int:
+    """Put the jobs that go again into the queue, with the changes of their next attempt."""
+    names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "changes", "reason"]
+    query = select(
+        attempts.c.shelf,
+        attempts.c.lane_id,
+        attempts.c.seq,
+        attempts.c.attempt_no + 1,
+        attempts.c.run_id,
+        attempts.c.changes,
+        func.coalesce(attempts.c.code, "again"),
+    ).where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
+    return int(connection.execute(insert(members).from_select(names, query)).rowcount)
+
+
+def _book(
+    connection: Connection,
+    batch: BatchRow,
+    counts: dict[str, int],
+    cost: int,
+    unknown: int,
+    now: datetime,
+) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == batch.run_id)
+        .values(
+            spent=runs.c.spent + cost,
+            reserved=runs.c.reserved - batch.reserved,
+            collected_no=runs.c.collected_no + 1,
+            cost_unknown=runs.c.cost_unknown + unknown,
+            last_progress_at=now,
+            **{state: runs.c[state] + n for state, n in counts.items()},
+        )
+    )
+
+
+def _claim(
+    connection: Connection, table: Any, row_id: int, owner: str, now: datetime
+) -> int | None:
+    lease: int | None = connection.execute(
+        update(table)
+        .where(table.c.id == row_id)
+        .where(
+            or_(
+                table.c.lease_until.is_(None),
+                table.c.lease_until <= now,
+                table.c.lease_owner == owner,
+            )
+        )
+        .values(lease_no=table.c.lease_no + 1, lease_owner=owner, lease_until=now + LEASE)
+        .returning(table.c.lease_no)
+    ).scalar()
+    return lease
+
+
+def _let_go(connection: Connection, table: Any, row_id: int, lease_no: int) -> None:
+    connection.execute(
+        update(table)
+        .where(table.c.id == row_id, table.c.lease_no == lease_no)
+        .values(lease_until=None, lease_owner=None)
+    )
+
+
+def _row(connection: Connection, batch_id: int) -> BatchRow:
+    """Read a batch inside a writing transaction, so that nobody moves it meanwhile."""
+    query = select(batches).where(batches.c.id == batch_id).with_for_update()
+    return made(BatchRow, connection.execute(query).mappings().one())
+
+
+def _chunks(items: list[int], size: int = 500) -> list[list[int]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]

@@ -1,0 +1,133 @@
+"""One database: how it is opened, how a transaction begins, and whose clock counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from batchkit.errors import ConfigError
+from batchkit.store.tables import SCHEMA
+
+BUSY_MS = 60_000
+
+
+def location(given: str | os.PathLike[str]) -> URL:
+    """Turn a URL or the path of a SQLite file into a URL; raise ConfigError for neither."""
+    written = os.fspath(given)
+    if "://" not in written:
+        return URL.create("sqlite", database=str(Path(written).expanduser().absolute()))
+    try:
+        url = make_url(written)
+    except ArgumentError as error:
+        raise ConfigError(f"{written!r} is not a database URL") from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            f"batchkit keeps its state in SQLite or Postgres, not in {url.get_backend_name()!r}"
+        )
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+class Database:
+    """An engine with the rules of this project: writers begin at once, SQLite waits its turn."""
+
+    def __init__(self, given: str | os.PathLike[str]) -> None:
+        self.url = location(given)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(self.url, self.is_sqlite)
+
+    @property
+    def shown(self) -> str:
+        """Where it lies, for people: a path or a URL without its password."""
+        if self.is_sqlite:
+            return str(self.url.database)
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        """Open a writing transaction; ``durable`` survives a power cut on SQLite, too.
+
+        Postgres always flushes at commit; SQLite in WAL mode only with synchronous=FULL.
+        """
+        with self._connect(durable=durable) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a reading transaction: one snapshot."""
+        with self._connect(ro=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _connect(self, **options: Any) -> Iterator[Connection]:
+        try:
+            connection = self.engine.connect()
+        except OperationalError as error:
+            raise ConfigError(f"Cannot open the database {self.shown}: {error.orig}") from error
+        with connection:
+            yield connection.execution_options(**options)
+
+
+def _engine(url: URL, is_sqlite: bool) -> Engine:
+    if is_sqlite:
+        return _sqlite_engine(url)
+    try:
+        return create_engine(url, pool_pre_ping=True, pool_size=10)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"The database {url.render_as_string(hide_password=True)} needs psycopg: "
+            "pip install 'llm-batchkit[postgres]'"
+        ) from error
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
+        execution_options={"schema_translate_map": {SCHEMA: None}},
+    )
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None
+    cursor = raw.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_MS}",
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    """Begin as a writer at once: a deferred transaction that turns writer fails with BUSY."""
+    options = connection.get_execution_options()
+    if options.get("ro"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    level = "FULL" if options.get("durable") else "NORMAL"
+    connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_missing_table(error: DBAPIError) -> bool:
+    """Say whether a statement failed because there are no tables yet."""
+    words = str(error.orig).lower()
+    return "no such table" in words or "does not exist" in words

@@ -1,0 +1,421 @@
+"""Jobs: appended to lanes behind the watermark, compared with what a run already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from batchkit.model import Json
+from batchkit.store import local
+from batchkit.store.database import Database
+from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
+from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
+
+_PAGE = 2_000
+_KEYS = 500
+
+
+class Jobs:
+    """The rows that say what is wanted; written once, hardly ever updated."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._templates: dict[tuple[int, bytes], int] = {}
+
+    def lookup(self, run_id: int, keys: Sequence[str]) -> dict[str, list[Known]]:
+        """Return what a run holds under these keys: the current row, and a draft of the next."""
+        found: dict[str, list[Known]] = {}
+        with self._database.read() as connection:
+            for at in range(0, len(keys), _KEYS):
+                for known in _known(connection, run_id, keys[at : at + _KEYS]):
+                    found.setdefault(known.key, []).append(known)
+        return found
+
+    def append(
+        self, run_id: int, new: Sequence[NewJob], replacing: Sequence[tuple[int, int]] = ()
+    ) -> list[int]:
+        """Add jobs behind the watermark; return their run-wide numbers, in order.
+
+        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction.
+        """
+        with self._database.write() as connection:
+            local.remove(connection, replacing)
+            first = _numbers(connection, run_id, len(new))
+            ids = {job.template_digest: job.template for job in new}
+            for digest, data in ids.items():
+                self._template(connection, run_id, digest, data)
+            rows = list(self._placed(connection, run_id, new, first))
+            connection.execute(insert(jobs), rows)
+        return list(range(first, first + len(new)))
+
+    def lanes(self, run_id: int) -> list[LaneRow]:
+        """Return a run's lanes, oldest first."""
+        query = select(lanes).where(lanes.c.run_id == run_id).order_by(lanes.c.id)
+        with self._database.read() as connection:
+            return [made(LaneRow, row) for row in connection.execute(query).mappings()]
+
+    def lane(self, lane_id: int) -> LaneRow:
+        """Return one lane as it is now."""
+        with self._database.read() as connection:
+            row = connection.execute(select(lanes).where(lanes.c.id == lane_id)).mappings().one()
+            return made(LaneRow, row)
+
+    def template(self, template_id: int) -> Json:
+        """Return what many jobs share."""
+        query = select(templates.c.data).where(templates.c.id == template_id)
+        with self._database.read() as connection:
+            return dict(connection.execute(query).scalar_one())
+
+    def span(self, lane_id: int, lo: int, hi: int) -> Iterator[JobRow]:
+        """Stream the jobs of ``[lo, hi)`` that have not ended, in order, page by page."""
+        at = lo
+        while at < hi:
+            page = self._page(lane_id, at, hi)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            at = page[-1].seq + 1
+
+    def pick(self, lane_id: int, seqs: Sequence[int]) -> list[JobRow]:
+        """Return single jobs of a lane, in order."""
+        rows: list[JobRow] = []
+        with self._database.read() as connection:
+            for at in range(0, len(seqs), _KEYS):
+                query = select(jobs).where(
+                    jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs[at : at + _KEYS])
+                )
+                rows += [made(JobRow, row) for row in connection.execute(query).mappings()]
+        return sorted(rows, key=lambda row: row.seq)
+
+    def by_key(self, run_id: int, key: str) -> JobRow | None:
+        """Return the current revision of one job."""
+        query = (
+            select(jobs)
+            .where(jobs.c.run_id == run_id, jobs.c.key == key, jobs.c.superseded.is_(False))
+            .order_by(jobs.c.revision)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else made(JobRow, row)
+
+    def drafts(self, run_id: int) -> Iterator[tuple[int, int, int]]:
+        """Stream (lane_id, seq, no) of what was added and not released yet, in order of adding."""
+        query = (
+            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(lanes.c.run_id == run_id, jobs.c.seq >= lanes.c.released)
+            .order_by(jobs.c.no)
+        )
+        yield from self._stream(query)
+
+    def unsent(self, run_id: int) -> Iterator[tuple[int, int, int]]:
+        """Stream (lane_id, seq, no) of released jobs that wait for a batch."""
+        query = (
+            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(lanes.c.run_id == run_id, jobs.c.superseded.is_(False), is_unsent())
+        )
+        yield from self._stream(query)
+
+    def changed(self, run_id: int) -> list[Any]:
+        """Return pairs of a job and its draft of the next revision.
+
+        Rows hold ``key, lane_id, seq, unsent, new_lane_id, new_seq, new_no``.
+        """
+        new = jobs.alias("new")
+        new_lane = lanes.alias("new_lane")
+        query = (
+            select(
+                jobs.c.key,
+                jobs.c.lane_id,
+                jobs.c.seq,
+                is_unsent().label("unsent"),
+                new.c.lane_id.label("new_lane_id"),
+                new.c.seq.label("new_seq"),
+                new.c.no.label("new_no"),
+            )
+            .select_from(jobs)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .join(
+                new,
+                and_(
+                    new.c.run_id == jobs.c.run_id,
+                    new.c.key == jobs.c.key,
+                    new.c.revision == jobs.c.revision + 1,
+                ),
+            )
+            .join(new_lane, new_lane.c.id == new.c.lane_id)
+            .where(jobs.c.run_id == run_id, new.c.seq >= new_lane.c.released)
+            .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query))
+
+    def waiting(self, lane: LaneRow) -> Any:
+        """Return (jobs, tokens, bound, unpriced, cheapest) over what waits in a lane's range.
+
+        ``bound`` sums nano-dollars; ``unpriced`` counts jobs without a bound.
+        """
+        query = select(
+            func.count(),
+            func.coalesce(func.sum(jobs.c.tokens), 0),
+            func.coalesce(func.sum(jobs.c.bound), 0),
+            func.count() - func.count(jobs.c.bound),
+            func.min(jobs.c.bound),
+        ).where(jobs.c.lane_id == lane.id, jobs.c.seq >= lane.cursor, jobs.c.seq < lane.released)
+        with self._database.read() as connection:
+            return connection.execute(query).one()
+
+    def draft_sums(self, run_id: int) -> list[Any]:
+        """Return one row a lane and template over the draft, for an estimate.
+
+        Rows hold ``provider, model, template_id, jobs, bytes, tokens, bound, unpriced``.
+        """
+        query = (
+            select(
+                lanes.c.provider,
+                lanes.c.model,
+                lanes.c.id.label("lane_id"),
+                jobs.c.template_id,
+                func.count().label("jobs"),
+                func.sum(jobs.c.bytes).label("bytes"),
+                func.sum(jobs.c.tokens).label("tokens"),
+                func.coalesce(func.sum(jobs.c.bound), 0).label("bound"),
+                (func.count() - func.count(jobs.c.bound)).label("unpriced"),
+            )
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(lanes.c.run_id == run_id, is_unsent_or_draft())
+            .group_by(lanes.c.provider, lanes.c.model, lanes.c.id, jobs.c.template_id)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query))
+
+    def answered_elsewhere(self, run_id: int, project: str) -> list[Any]:
+        """Return answers and jobs in flight of a project's nameless runs with this draft's content.
+
+        Rows hold ``digest, other_run, lane_id, seq, state`` (state None: not ended).
+        """
+        other = jobs.alias("other")
+        mine = select(jobs.c.digest).where(jobs.c.run_id == run_id)
+        query = (
+            select(
+                other.c.digest,
+                other.c.run_id.label("other_run"),
+                other.c.lane_id,
+                other.c.seq,
+                attempts.c.state,
+            )
+            .join(runs, runs.c.id == other.c.run_id)
+            .outerjoin(attempts, _final_of(other))
+            .where(runs.c.project == project, runs.c.nameless, runs.c.opened_at.is_not(None))
+            .where(runs.c.id != run_id, other.c.digest.in_(mine))
+            .where(or_(attempts.c.reused_from.is_(None), attempts.c.state.is_(None)))
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query))
+
+    def draft_digests(self, run_id: int) -> Iterator[tuple[bytes, int, int]]:
+        """Stream (digest, lane_id, seq) of the draft that has no answer yet."""
+        query = (
+            select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(lanes.c.run_id == run_id, jobs.c.seq >= lanes.c.released)
+            .order_by(jobs.c.no)
+        )
+        yield from self._stream(query)
+
+    def reuse(
+        self,
+        run_id: int,
+        pairs: Sequence[tuple[tuple[int, int], tuple[int, int], str]],
+        now: datetime,
+    ) -> None:
+        """Take answers over at cost 0: pairs of (mine, theirs), each (lane_id, seq), and a name."""
+        with self._database.write() as connection:
+            for mine, theirs, name in pairs:
+                row = (
+                    connection.execute(
+                        select(attempts).where(
+                            attempts.c.lane_id == theirs[0],
+                            attempts.c.seq == theirs[1],
+                            attempts.c.final,
+                        )
+                    )
+                    .mappings()
+                    .one()
+                )
+                settled = _copied(dict(row), mine[1], name)
+                local.book(connection, run_id, mine[0], [settled], now)
+
+    def keep_test(self, run_id: int, lane_id: int, settled: Settled, now: datetime) -> None:
+        """Book an answer from the real-time API; the run takes it when it opens."""
+        with self._database.write(durable=True) as connection:
+            local.book(connection, run_id, lane_id, [settled], now)
+
+    def untested(self, run_id: int, limit: int) -> list[JobRow]:
+        """Return the first jobs in order of adding that have no final answer yet."""
+        query = (
+            select(jobs)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.run_id == run_id, is_unsent_or_draft(), lanes.c.provider != "")
+            .order_by(jobs.c.no)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
+        query = (
+            select(jobs)
+            .where(jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi)
+            .where(jobs.c.superseded.is_(False), ~exists().where(_final_of(jobs)))
+            .order_by(jobs.c.seq)
+            .limit(_PAGE)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def _stream(self, query: Any) -> Iterator[Any]:
+        with self._database.read() as connection:
+            for row in connection.execution_options(yield_per=_PAGE).execute(query):
+                yield tuple(row)
+
+    def _template(self, connection: Connection, run_id: int, digest: bytes, data: Json) -> int:
+        cached = self._templates.get((run_id, digest))
+        if cached is not None:
+            return cached
+        where = (templates.c.run_id == run_id, templates.c.digest == digest)
+        values = {"run_id": run_id, "digest": digest, "data": data}
+        connection.execute(_insert_new(connection, templates, values))
+        found = int(connection.execute(select(templates.c.id).where(*where)).scalar_one())
+        if len(self._templates) > 10_000:
+            self._templates.clear()
+        self._templates[run_id, digest] = found
+        return found
+
+    def _placed(
+        self, connection: Connection, run_id: int, new: Sequence[NewJob], first: int
+    ) -> Iterator[dict[str, Any]]:
+        places = _places(connection, run_id, new)
+        for offset, job in enumerate(new):
+            lane_id, seq = places[offset]
+            yield {
+                "shelf": 0,
+                "lane_id": lane_id,
+                "seq": seq,
+                "run_id": run_id,
+                "no": first + offset,
+                "key": job.key,
+                "revision": job.revision,
+                "digest": job.digest,
+                "template_id": self._templates[run_id, job.template_digest],
+                "own": job.own,
+                "documents": job.documents,
+                "metadata": job.metadata,
+                "bytes": job.bytes,
+                "tokens": job.tokens,
+                "bound": job.bound,
+            }
+
+
+def is_unsent() -> Any:
+    """Say in SQL that a released job of ``jobs`` (joined with ``lanes``) waits for a batch."""
+    in_range = and_(jobs.c.seq >= lanes.c.cursor, jobs.c.seq < lanes.c.released)
+    free = exists().where(
+        members.c.lane_id == jobs.c.lane_id,
+        members.c.seq == jobs.c.seq,
+        members.c.batch_id.is_(None),
+    )
+    return and_(~exists().where(_final_of(jobs)), or_(in_range, free))
+
+
+def is_unsent_or_draft() -> Any:
+    """Say in SQL that a job of ``jobs`` (joined with ``lanes``) was not sent, released or not."""
+    return and_(
+        ~exists().where(_final_of(jobs)),
+        jobs.c.superseded.is_(False),
+        or_(jobs.c.seq >= lanes.c.released, is_unsent()),
+    )
+
+
+def _final_of(table: Any) -> Any:
+    return and_(
+        attempts.c.shelf == table.c.shelf,
+        attempts.c.lane_id == table.c.lane_id,
+        attempts.c.seq == table.c.seq,
+        attempts.c.final,
+    )
+
+
+def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator[Known]:
+    query = (
+        select(
+            jobs.c.key,
+            jobs.c.no,
+            jobs.c.lane_id,
+            jobs.c.seq,
+            jobs.c.revision,
+            jobs.c.digest,
+            (jobs.c.seq < lanes.c.released).label("released"),
+        )
+        .join(lanes, lanes.c.id == jobs.c.lane_id)
+        .where(jobs.c.run_id == run_id, jobs.c.key.in_(keys), jobs.c.superseded.is_(False))
+        .order_by(jobs.c.revision)
+    )
+    for row in connection.execute(query).mappings():
+        yield made(Known, row)
+
+
+def _numbers(connection: Connection, run_id: int, count: int) -> int:
+    after = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(next_no=runs.c.next_no + count)
+        .returning(runs.c.next_no)
+    ).scalar_one()
+    return int(after) - count
+
+
+def _places(connection: Connection, run_id: int, new: Sequence[NewJob]) -> list[tuple[int, int]]:
+    """Draw a lane and a place in it for each job, one UPDATE a lane."""
+    wanted: dict[tuple[str, str, str], int] = {}
+    for job in new:
+        lane = (job.provider, job.model, job.endpoint)
+        wanted[lane] = wanted.get(lane, 0) + 1
+    free = {lane: _grow(connection, run_id, lane, count) for lane, count in wanted.items()}
+    places: list[tuple[int, int]] = []
+    for job in new:
+        lane_id, seq = free[job.provider, job.model, job.endpoint]
+        places.append((lane_id, seq))
+        free[job.provider, job.model, job.endpoint] = (lane_id, seq + 1)
+    return places
+
+
+def _grow(
+    connection: Connection, run_id: int, lane: tuple[str, str, str], count: int
+) -> tuple[int, int]:
+    values = dict(zip(("run_id", "provider", "model", "endpoint"), (run_id, *lane), strict=True))
+    connection.execute(_insert_new(connection, lanes, values))
+    row = connection.execute(
+        update(lanes)
+        .where(*(lanes.c[name] == value for name, value in values.items()))
+        .values(size=lanes.c.size + count)
+        .returning(lanes.c.id, lanes.c.size)
+    ).one()
+    return int(row.id), int(row.size) - count
+
+
+def _insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).values(values).on_conflict_do_nothing()
+
+
+def _copied(row: dict[str, Any], seq: int, name: str) -> Settled:
+    names = (f for f in Settled.__slots__ if f in row)
+    values = {field: row[field] for field in names}
+    values |= {"seq": seq, "attempt_no": 0, "cost": 0, "cost_kind": "free", "ran": False}
+    return Settled(**{**values, "reused_from": name, "changes": None})

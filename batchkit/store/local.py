@@ -1,0 +1,379 @@
+"""Jobs that end (or come back) without a provider, inside somebody else's transaction.
+
+They are booked on a *local* batch, which is collected from birth, so that each ended job has a
+final attempt and a place in the order of answers, as if a provider had said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from batchkit.model import Json
+from batchkit.store.events import note
+from batchkit.store.rows import RunRow, Settled
+from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
+
+_CHUNK = 400
+"""Pairs per statement: SQLite takes 32,766 variables, Postgres 65,535, both plan small ones fast."""
+
+NO_PROVIDER = ""
+"""The provider's name of the lane for jobs that could not become a request."""
+
+
+def book(
+    connection: Connection, run_id: int, lane_id: int, rows: Sequence[Settled], now: datetime
+) -> None:
+    """Append final attempts of one lane on a local batch and count them."""
+    if not rows:
+        return
+    batch_id = _batch(connection, run_id, lane_id, now, rows)
+    connection.execute(insert(attempts), [_values(row, run_id, lane_id, batch_id) for row in rows])
+
+
+def settle_bad_input(connection: Connection, run_id: int, now: datetime) -> None:
+    """End the released jobs that never could become a request."""
+    lane = connection.execute(
+        select(lanes).where(lanes.c.run_id == run_id, lanes.c.provider == NO_PROVIDER)
+    ).first()
+    if lane is None or lane.cursor >= lane.released:
+        return
+    query = select(jobs.c.seq, jobs.c.own).where(
+        jobs.c.lane_id == lane.id, jobs.c.seq >= lane.cursor, jobs.c.seq < lane.released
+    )
+    rows = [
+        Settled(seq, 0, "failed", code="bad_input", error=own["problem"], ran=False)
+        for seq, own in connection.execute(query)
+    ]
+    connection.execute(update(lanes).where(lanes.c.id == lane.id).values(cursor=lane.released))
+    book(connection, run_id, lane.id, rows, now)
+
+
+def cancel(
+    connection: Connection,
+    run: RunRow,
+    picked: Sequence[tuple[int, int]],
+    now: datetime,
+    code: str,
+    why: str,
+) -> int:
+    """Cancel jobs that wait to be sent, given as (lane_id, seq)."""
+    for lane_id, seqs in _by_lane(picked):
+        _forget_members(connection, lane_id, seqs)
+        rows = [Settled(seq, 0, "cancelled", code=code, error=why, ran=False) for seq in seqs]
+        book(connection, run.id, lane_id, rows, now)
+    return len(picked)
+
+
+def cancel_waiting(connection: Connection, run: RunRow, code: str, why: str, now: datetime) -> int:
+    """Cancel everything that is in no live batch: one INSERT … SELECT a lane, nothing read."""
+    total = 0
+    for lane in connection.execute(select(lanes).where(lanes.c.run_id == run.id)).all():
+        waiting = _waiting(lane.id, lane.cursor, lane.released)
+        count = connection.execute(select(func.count()).where(waiting)).scalar_one()
+        if count:
+            _cancel_lane(connection, run.id, lane, waiting, int(count), code, why, now)
+        total += int(count)
+    if total:
+        note(connection, run.id, now, "cancelled", jobs=total, code=code)
+    return total
+
+
+def cancel_keys(
+    connection: Connection, run: RunRow, keys: Sequence[str], now: datetime
+) -> list[str]:
+    """Cancel waiting jobs by key; return the keys that are in flight or ended already."""
+    found: list[tuple[int, int]] = []
+    names: set[str] = set()
+    for chunk in _chunks(list(keys)):
+        query = (
+            select(jobs.c.lane_id, jobs.c.seq, jobs.c.key)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.run_id == run.id, jobs.c.key.in_(chunk), jobs.c.superseded.is_(False))
+            .where(_is_waiting())
+        )
+        for lane_id, seq, key in connection.execute(query):
+            found.append((lane_id, seq))
+            names.add(key)
+    cancel(connection, run, found, now, "cancelled", "cancelled by key")
+    for key in sorted(names):
+        note(connection, run.id, now, "cancelled", key=key)
+    return [key for key in keys if key not in names]
+
+
+def supersede(connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]]) -> None:
+    """Mark jobs whose content was replaced: their answers stay, but count no more."""
+    for lane_id, seqs in _by_lane(picked):
+        where = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
+        counted = connection.execute(
+            select(attempts.c.state, func.count()).where(where).group_by(attempts.c.state)
+        )
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .values(superseded=True)
+        )
+        _uncount(connection, run.id, {str(state): int(n) for state, n in counted})
+
+
+def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
+    """Delete jobs that were never sent; return how many of them had been released."""
+    removed = 0
+    for lane_id, seqs in _by_lane(picked):
+        released = connection.execute(
+            select(lanes.c.released).where(lanes.c.id == lane_id)
+        ).scalar_one()
+        _forget_members(connection, lane_id, seqs)
+        _unbook(connection, lane_id, seqs)
+        connection.execute(delete(jobs).where(jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs)))
+        removed += sum(1 for seq in seqs if seq < released)
+    return removed
+
+
+def _unbook(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
+    """Tried out and then replaced: what was spent stays spent, the answer counts no more."""
+    final = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
+    rows = connection.execute(select(attempts.c.state, attempts.c.run_id).where(final)).all()
+    if rows:
+        connection.execute(update(attempts).where(final).values(final=False))
+        _uncount(connection, rows[0].run_id, _count(rows))
+
+
+def revive(
+    connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]], changes: Json | None
+) -> int:
+    """Turn final failures back into waiting jobs; the old attempts stay on the books."""
+    count = 0
+    for lane_id, seqs in _by_lane(picked):
+        final = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
+        rows = connection.execute(
+            select(attempts.c.seq, attempts.c.state, attempts.c.shelf).where(
+                final, attempts.c.state != "completed"
+            )
+        ).all()
+        if not rows:
+            continue
+        connection.execute(
+            update(attempts).where(final, attempts.c.state != "completed").values(final=False)
+        )
+        connection.execute(insert(members), _fresh(connection, run.id, lane_id, rows, changes))
+        _uncount(connection, run.id, _count(rows))
+        count += len(rows)
+    return count
+
+
+def _fresh(
+    connection: Connection, run_id: int, lane_id: int, rows: Sequence[Any], changes: Json | None
+) -> list[dict[str, Any]]:
+    """A fresh start counts its attempts anew, but its number must be unused."""
+    seqs = [row.seq for row in rows]
+    used = dict(
+        connection.execute(
+            select(members.c.seq, func.max(members.c.attempt_no))
+            .where(members.c.lane_id == lane_id, members.c.seq.in_(seqs))
+            .group_by(members.c.seq)
+        ).tuples()
+    )
+    return [
+        {
+            "shelf": row.shelf,
+            "lane_id": lane_id,
+            "seq": row.seq,
+            "attempt_no": used.get(row.seq, 1) + 1,
+            "run_id": run_id,
+            "changes": {**(changes or {}), "fresh": True},
+            "reason": "retry",
+        }
+        for row in rows
+    ]
+
+
+def _cancel_lane(
+    connection: Connection,
+    run_id: int,
+    lane: Any,
+    waiting: Any,
+    count: int,
+    code: str,
+    why: str,
+    now: datetime,
+) -> None:
+    batch_id = _local_batch(connection, run_id, lane.id, now, cancelled=count)
+    columns: dict[str, Any] = {
+        "shelf": jobs.c.shelf,
+        "batch_id": batch_id,
+        "seq": jobs.c.seq,
+        "lane_id": jobs.c.lane_id,
+        "run_id": jobs.c.run_id,
+        "attempt_no": 0,
+        "state": "cancelled",
+        "final": True,
+        "code": code,
+        "error": why,
+        "cost": 0,
+        "cost_kind": "free",
+        "ran": False,
+    }
+    chosen: list[Any] = [
+        value if name in ("shelf", "seq", "lane_id", "run_id") else _literal(value, name)
+        for name, value in columns.items()
+    ]
+    connection.execute(insert(attempts).from_select(list(columns), select(*chosen).where(waiting)))
+    connection.execute(
+        delete(members).where(members.c.lane_id == lane.id, members.c.batch_id.is_(None))
+    )
+    connection.execute(update(lanes).where(lanes.c.id == lane.id).values(cursor=lane.released))
+
+
+def _literal(value: Any, name: str) -> Any:
+    return literal(value, type_=attempts.c[name].type)
+
+
+def _waiting(lane_id: int, cursor: int, released: int) -> Any:
+    return and_(
+        jobs.c.lane_id == lane_id,
+        jobs.c.superseded.is_(False),
+        ~_has_final(),
+        or_(and_(jobs.c.seq >= cursor, jobs.c.seq < released), _has_free_member()),
+    )
+
+
+def _is_waiting() -> Any:
+    in_range = and_(jobs.c.seq >= lanes.c.cursor, jobs.c.seq < lanes.c.released)
+    return and_(~_has_final(), or_(in_range, _has_free_member()))
+
+
+def _has_final() -> Any:
+    return exists().where(
+        attempts.c.shelf == jobs.c.shelf,
+        attempts.c.lane_id == jobs.c.lane_id,
+        attempts.c.seq == jobs.c.seq,
+        attempts.c.final,
+    )
+
+
+def _has_free_member() -> Any:
+    return exists().where(
+        members.c.lane_id == jobs.c.lane_id,
+        members.c.seq == jobs.c.seq,
+        members.c.batch_id.is_(None),
+    )
+
+
+def _forget_members(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
+    connection.execute(
+        delete(members).where(
+            members.c.lane_id == lane_id, members.c.seq.in_(seqs), members.c.batch_id.is_(None)
+        )
+    )
+
+
+def _batch(
+    connection: Connection, run_id: int, lane_id: int, now: datetime, rows: Sequence[Settled]
+) -> int:
+    counts = {"completed": 0, "failed": 0, "cancelled": 0}
+    for row in rows:
+        counts[row.state] += 1
+    cost = sum(row.cost or 0 for row in rows)
+    unknown = sum(1 for row in rows if row.cost is None)
+    return _local_batch(connection, run_id, lane_id, now, cost=cost, unknown=unknown, **counts)
+
+
+def _local_batch(
+    connection: Connection,
+    run_id: int,
+    lane_id: int,
+    now: datetime,
+    *,
+    cost: int = 0,
+    unknown: int = 0,
+    completed: int = 0,
+    failed: int = 0,
+    cancelled: int = 0,
+) -> int:
+    number = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            collected_no=runs.c.collected_no + 1,
+            spent=runs.c.spent + cost,
+            completed=runs.c.completed + completed,
+            failed=runs.c.failed + failed,
+            cancelled=runs.c.cancelled + cancelled,
+            cost_unknown=runs.c.cost_unknown + unknown,
+            last_progress_at=now,
+        )
+        .returning(runs.c.collected_no)
+    ).scalar_one()
+    made = connection.execute(
+        insert(batches)
+        .values(
+            run_id=run_id,
+            lane_id=lane_id,
+            kind="local",
+            state="collected",
+            count=completed + failed + cancelled,
+            completed=completed,
+            failed=failed,
+            cancelled=cancelled,
+            cost=cost,
+            end_reason="local",
+            sealed_at=now,
+            ended_at=now,
+            collected_at=now,
+            collected_no=number,
+        )
+        .returning(batches.c.id)
+    )
+    return int(made.scalar_one())
+
+
+def _values(row: Settled, run_id: int, lane_id: int, batch_id: int) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in row.__slots__}
+    return {
+        **values,
+        "shelf": 0,
+        "run_id": run_id,
+        "lane_id": lane_id,
+        "batch_id": batch_id,
+        "final": row.state != "again",
+    }
+
+
+def _count(rows: Sequence[Any]) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for row in rows:
+        counted[row.state] = counted.get(row.state, 0) + 1
+    return counted
+
+
+def _uncount(connection: Connection, run_id: int, counted: dict[str, int]) -> None:
+    names = {"completed", "failed", "cancelled"}
+    values = {name: runs.c[name] - n for name, n in counted.items() if name in names}
+    if values:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+
+def _by_lane(picked: Sequence[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    grouped: dict[int, list[int]] = {}
+    for lane_id, seq in picked:
+        grouped.setdefault(lane_id, []).append(seq)
+    return [(lane_id, chunk) for lane_id, seqs in grouped.items() for chunk in _chunks(seqs)]
+
+
+def _chunks(items: list[Any]) -> list[list[Any]]:
+    return [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]

@@ -1,0 +1,103 @@
+"""Bring a database to the schema of this code, and refuse one that is newer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from batchkit.errors import StateError
+from batchkit.store.database import Database, is_missing_table
+from batchkit.store.tables import SCHEMA
+
+HEAD = "0001"
+"""The newest migration. Kept here because importing Alembic costs 0.2 s; a test compares."""
+
+
+def current(database: Database) -> str | None:
+    """Return the revision a database is at; None if it holds nothing of ours."""
+    table = "alembic_version" if database.is_sqlite else f"{SCHEMA}.alembic_version"
+    try:
+        with database.read() as connection:
+            return connection.execute(text(f"SELECT version_num FROM {table}")).scalar()
+    except DBAPIError as error:
+        if is_missing_table(error):
+            return None
+        raise
+
+
+def ensure(database: Database) -> None:
+    """Migrate an empty database or an older SQLite file (copied first); check all others.
+
+    Raises StateError for a newer database and for an older Postgres one that holds runs.
+    """
+    at = current(database)
+    if at == HEAD:
+        return
+    if at is not None:
+        _refuse_newer(database, at)
+        if database.is_sqlite:
+            _copy(database, at)
+        elif _has_runs(database):
+            raise StateError(
+                f"The database {database.shown} is at revision {at}, this batchkit needs {HEAD}. "
+                "Stop every batchkit process and type: batchkit db upgrade"
+            )
+    upgrade(database)
+
+
+def upgrade(database: Database) -> None:
+    """Run the migrations up to the newest one; raise StateError for a newer database."""
+    at = current(database)
+    if at is not None and at != HEAD:
+        _refuse_newer(database, at)
+    from alembic import command
+
+    command.upgrade(config(database), "head")
+
+
+def config(database: Database) -> Any:
+    """Return Alembic's configuration for a database; the URL goes by attribute, not by file."""
+    from alembic.config import Config
+
+    made = Config()
+    made.set_main_option("script_location", str(folder()).replace("%", "%%"))
+    made.attributes["database"] = database
+    return made
+
+
+def folder() -> Path:
+    """Return where the migrations lie: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _refuse_newer(database: Database, at: str) -> None:
+    known = {path.name.split("_")[0] for path in (folder() / "versions").glob("[0-9]*.py")}
+    if at not in known:
+        raise StateError(
+            f"The database {database.shown} was written by a newer batchkit (revision {at}; this "
+            f"one knows {HEAD}). Upgrade with: pip install --upgrade llm-batchkit"
+        )
+
+
+def _copy(database: Database, at: str) -> None:
+    path = Path(str(database.url.database))
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy2(path, path.with_name(f"{path.name}.before-{at}-to-{HEAD}"))
+
+
+def _has_runs(database: Database) -> bool:
+    with database.read() as connection:
+        return _count_runs(connection) > 0
+
+
+def _count_runs(connection: Connection) -> int:
+    if not inspect(connection).has_table("runs", schema=SCHEMA):
+        return 0
+    return int(connection.execute(text(f"SELECT count(*) FROM {SCHEMA}.runs")).scalar() or 0)

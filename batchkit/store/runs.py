@@ -1,0 +1,307 @@
+"""Runs: made as drafts, opened by a person, closed when every job has ended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from batchkit.errors import RunNotFoundError
+from batchkit.model import Json
+from batchkit.store import local
+from batchkit.store.database import Database
+from batchkit.store.events import note
+from batchkit.store.rows import RunRow, made
+from batchkit.store.tables import attempts, batches, events, jobs, lanes, members, runs, templates
+
+LIVE = ("sealed", "submitting", "running", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opening a run changes, all in one transaction.
+
+    ``released`` gives each lane's new watermark. ``dropped`` are rows that were never sent and
+    simply go; ``superseded`` are rows whose answers stay as revisions; ``gone`` are cancelled;
+    all are (lane_id, seq).
+    """
+
+    spec: Json
+    released: Mapping[int, int]
+    dropped: Sequence[tuple[int, int]] = ()
+    superseded: Sequence[tuple[int, int]] = ()
+    gone: Sequence[tuple[int, int]] = ()
+    limits: Json = field(default_factory=dict)
+
+
+class Runs:
+    """Everything about a run as a whole."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, project: str, name: str, spec: Json, now: datetime, **extra: Any) -> RunRow:
+        """Make a draft, or return the run of that project and name if there is one."""
+        values = {
+            "uid": f"run-{secrets.token_hex(4)}",
+            "project": project,
+            "name": name,
+            "spec": spec,
+            "created_at": now,
+            **extra,
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(runs).values(values))
+        except IntegrityError:
+            pass  # somebody made it between the look and now: theirs is as good
+        found = self.find(project, name)
+        if found is None:
+            raise RunNotFoundError(f"The run {name!r} could not be made")
+        return found
+
+    def find(self, project: str, name: str) -> RunRow | None:
+        """Return the run of that name or id in a project."""
+        return self._one(runs.c.project == project, or_(runs.c.name == name, runs.c.uid == name))
+
+    def get(self, run_id: int) -> RunRow:
+        """Return one run; raise RunNotFoundError if it was removed."""
+        row = self._one(runs.c.id == run_id)
+        if row is None:
+            raise RunNotFoundError("This run was removed from the database")
+        return row
+
+    def all(self, project: str | None, limit: int | None = None) -> list[RunRow]:
+        """Return runs, newest first."""
+        query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if project is not None:
+            query = query.where(runs.c.project == project)
+        with self._database.read() as connection:
+            return [made(RunRow, row) for row in connection.execute(query).mappings()]
+
+    def unfinished(self, project: str) -> list[RunRow]:
+        """Return the runs that were started and have jobs left, by priority, then age."""
+        query = (
+            select(runs)
+            .where(runs.c.project == project, runs.c.opened_at.is_not(None))
+            .where(or_(runs.c.finished_at.is_(None), runs.c.expects_more))
+            .order_by(runs.c.priority.desc(), runs.c.id)
+        )
+        with self._database.read() as connection:
+            return [made(RunRow, row) for row in connection.execute(query).mappings()]
+
+    def open(self, run_id: int, opening: Opening, now: datetime) -> RunRow:
+        """Release a draft's jobs to the submitter; nothing of a draft is seen before."""
+        with self._database.write(durable=True) as connection:
+            run = _locked(connection, run_id)
+            gone = local.cancel(connection, run, opening.gone, now, "gone", "no longer added")
+            local.supersede(connection, run, opening.superseded)
+            removed = local.remove(connection, opening.dropped)
+            added = _release(connection, opening.released)
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(
+                    spec=opening.spec,
+                    opened_at=func.coalesce(runs.c.opened_at, now),
+                    total=runs.c.total + added - removed - len(opening.superseded),
+                    revisions=runs.c.revisions + len(opening.superseded),
+                    waiting_for=None,
+                    waiting_since=None,
+                    waiting_detail=None,
+                    **opening.limits,
+                )
+            )
+            local.settle_bad_input(connection, run_id, now)
+            note(connection, run_id, now, "opened", added=added, removed=removed, gone=gone)
+            close_if_done(connection, run_id, now)
+            return made(RunRow, _row(connection, run_id))
+
+    def wake(self, run_id: int, now: datetime, limits: Json | None = None) -> RunRow:
+        """Go on with a run after a person looked at it: new limits, no more waiting."""
+        with self._database.write(durable=True) as connection:
+            run = _locked(connection, run_id)
+            values = dict(limits or {})
+            if "time_limit_s" in values:
+                values["deadline_at"] = _deadline(run, values["time_limit_s"], now)
+            values |= {"waiting_for": None, "waiting_since": None, "waiting_detail": None}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+            if limits:
+                changed = {name: str(value) for name, value in limits.items()}
+                note(connection, run_id, now, "limits", changed=changed)
+            return made(RunRow, _row(connection, run_id))
+
+    def wait_for(self, run_id: int, what: str | None, detail: str | None, now: datetime) -> None:
+        """Note what a run waits for; None when it goes on by itself."""
+        with self._database.write() as connection:
+            landed = connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .where(
+                    or_(
+                        runs.c.waiting_for.is_distinct_from(what),
+                        runs.c.waiting_detail.is_distinct_from(detail),
+                    )
+                )
+                .values(
+                    waiting_for=what,
+                    waiting_detail=detail,
+                    waiting_since=None if what is None else now,
+                )
+            )
+            if landed.rowcount and what is not None:
+                note(connection, run_id, now, "waiting", waiting_for=what, reason=detail)
+
+    def request_cancel(self, run_id: int, now: datetime) -> None:
+        """Write the wish down: nothing new is sent, what is in flight is cancelled there."""
+        with self._database.write(durable=True) as connection:
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(cancel_requested_at=func.coalesce(runs.c.cancel_requested_at, now))
+            )
+            connection.execute(
+                update(batches)
+                .where(batches.c.run_id == run_id, batches.c.state.in_(LIVE))
+                .values(
+                    cancel_requested_at=func.coalesce(batches.c.cancel_requested_at, now),
+                    poll_at=now,
+                )
+            )
+            note(connection, run_id, now, "cancel_requested")
+
+    def end_waiting(self, run_id: int, code: str, why: str, now: datetime) -> int:
+        """End every job that is in no live batch as cancelled; return how many there were."""
+        with self._database.write(durable=True) as connection:
+            run = _locked(connection, run_id)
+            count = local.cancel_waiting(connection, run, code, why, now)
+            close_if_done(connection, run_id, now)
+            return count
+
+    def cancel_keys(self, run_id: int, keys: Sequence[str], now: datetime) -> list[str]:
+        """Cancel single jobs that wait to be sent; return the keys that could not be any more."""
+        with self._database.write(durable=True) as connection:
+            run = _locked(connection, run_id)
+            left = local.cancel_keys(connection, run, keys, now)
+            close_if_done(connection, run_id, now)
+            return left
+
+    def revive(
+        self, run_id: int, picked: Iterable[tuple[int, int]], changes: Json | None, now: datetime
+    ) -> int:
+        """Give ended jobs fresh attempts; return how many. ``changes`` apply to each."""
+        with self._database.write(durable=True) as connection:
+            run = _locked(connection, run_id)
+            count = local.revive(connection, run, list(picked), changes)
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(finished_at=None, cancel_requested_at=None, deadline_at=None)
+            )
+            note(connection, run_id, now, "retried", jobs=count, changes=changes)
+            return count
+
+    def hold(self, run_id: int, until: datetime | None, reason: str | None, now: datetime) -> None:
+        """Stop (or, with None, let go) sending; polling and collecting go on."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(runs).where(runs.c.id == run_id).values(hold_until=until, hold_reason=reason)
+            )
+            note(connection, run_id, now, "hold" if until else "released", reason=reason)
+
+    def live(self, run_id: int) -> tuple[int, int]:
+        """Return (jobs, batches) in live batches."""
+        query = select(func.coalesce(func.sum(batches.c.count), 0), func.count()).where(
+            batches.c.run_id == run_id, batches.c.state.in_(LIVE)
+        )
+        with self._database.read() as connection:
+            active, count = connection.execute(query).one()
+            return int(active), int(count)
+
+    def failed_by_code(self, run_id: int) -> dict[str, int]:
+        """Count failed and cancelled jobs by reason."""
+        query = (
+            select(attempts.c.code, func.count())
+            .where(attempts.c.run_id == run_id, attempts.c.final)
+            .where(attempts.c.state.in_(("failed", "cancelled")))
+            .group_by(attempts.c.code)
+        )
+        with self._database.read() as connection:
+            return {str(code): int(count) for code, count in connection.execute(query)}
+
+    def remove(self, run_id: int) -> None:
+        """Delete a run and everything of it; the caller has made sure that nothing is live."""
+        with self._database.write() as connection:
+            for table in (attempts, members, jobs, batches, events, templates, lanes):
+                connection.execute(delete(table).where(table.c.run_id == run_id))
+            connection.execute(delete(runs).where(runs.c.id == run_id))
+
+    def _one(self, *where: Any) -> RunRow | None:
+        query = select(runs).where(and_(*where))
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else made(RunRow, row)
+
+
+def close_if_done(connection: Connection, run_id: int, now: datetime) -> None:
+    """Close a run whose jobs have all ended; its time limit's clock stops."""
+    done = and_(
+        runs.c.completed + runs.c.failed + runs.c.cancelled >= runs.c.total,
+        runs.c.expects_more.is_(False),
+        runs.c.opened_at.is_not(None),
+    )
+    closed = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.finished_at.is_(None), done)
+        .values(finished_at=now, deadline_at=None, waiting_for=None, waiting_since=None)
+    )
+    if closed.rowcount:
+        note(connection, run_id, now, "finished")
+        return
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.finished_at.is_not(None), ~done)
+        .values(finished_at=None)
+    )
+
+
+def _deadline(run: RunRow, seconds: float | None, now: datetime) -> datetime | None:
+    if seconds is None or run.first_send_at is None or run.is_done:
+        return None
+    return now + timedelta(seconds=seconds)
+
+
+def _release(connection: Connection, released: Mapping[int, int]) -> int:
+    added = 0
+    for lane_id, watermark in released.items():
+        counted = connection.execute(
+            select(func.count())
+            .select_from(jobs.join(lanes, lanes.c.id == jobs.c.lane_id))
+            .where(jobs.c.lane_id == lane_id, jobs.c.seq >= lanes.c.released)
+            .where(jobs.c.seq < watermark)
+        ).scalar_one()
+        connection.execute(
+            update(lanes)
+            .where(lanes.c.id == lane_id, lanes.c.released <= watermark)
+            .values(released=watermark)
+        )
+        added += int(counted)
+    return added
+
+
+def _locked(connection: Connection, run_id: int) -> RunRow:
+    """Read a run so that nobody moves it until this transaction ends."""
+    query = select(runs).where(runs.c.id == run_id).with_for_update()
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise RunNotFoundError("This run was removed from the database")
+    return made(RunRow, row)
+
+
+def _row(connection: Connection, run_id: int) -> Any:
+    return connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one()
