@@ -25,6 +25,7 @@ An error says what to do next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -36,11 +37,11 @@ class ValidationError(BatchkitError, ValueError):
     """Name the value that cannot work and the way out; nothing was sent."""
 
 
-class DocumentGone(BatchkitError):  # noqa: N818 -- a finding, like ProviderUnavailable
+class DocumentGone(BatchkitError):
     """Say which document cannot be read on this machine; its job can wait for it."""
 
 
-class DocumentChanged(BatchkitError):  # noqa: N818 -- a finding, like ProviderUnavailable
+class DocumentChanged(BatchkitError):
     """Say which document has another size or content than when its job was added."""
 
 
@@ -95,7 +96,7 @@ class RunNotFoundError(BatchkitError):
     """Say that no such run is in this database and project, and which are."""
 
 
-class IllegalMove(BatchkitError):  # noqa: N818 -- the house's word for a broken law
+class IllegalMove(BatchkitError):
     """A move its state machine does not know: a bug in batchkit, never caught."""
 
 
@@ -124,7 +125,7 @@ class ProviderNotFoundError(ProviderError):
     """Say which providers there are when none serves the model or name that was given."""
 
 
-class ProviderUnavailable(ProviderError):  # noqa: N818 -- named by the public contract
+class ProviderUnavailable(ProviderError):
     """Not now: unreachable, overloaded, rate limited; ``retry_after`` in seconds if it was said.
 
     ``maybe=True`` unless the request certainly never arrived or was certainly turned away.
@@ -143,7 +144,7 @@ class ProviderUnavailable(ProviderError):  # noqa: N818 -- named by the public c
         self.retry_after = retry_after
 
 
-class ProviderRefused(ProviderError):  # noqa: N818 -- named by the public contract
+class ProviderRefused(ProviderError):
     """Understood and turned away.
 
     ``reason`` is one of ``account`` (key, credit, access: a person mends it), ``not_found``,
@@ -162,5 +163,21 @@ class ProviderRefused(ProviderError):  # noqa: N818 -- named by the public contr
         self.reason = reason
 
 
-class ProviderGarbled(ProviderError):  # noqa: N818 -- named by the public contract
-    """An answer that cannot be read: half a body, HTML, another shape; may have acted."""
+class ProviderGarbled(ProviderError):
+    """An answer that cannot be read: half a body, HTML, another shape; may have acted.
+
+    ``files`` are the result files that came all the same, shorter than the provider's own counts:
+    what is left for a step that gives up asking.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        maybe: bool = False,
+        files: Sequence[Path] = (),
+    ) -> None:
+        super().__init__(message, code=code, status=status, maybe=maybe)
+        self.files = tuple(files)

@@ -123,7 +123,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one answer. ``input_tokens`` is the total, cache reads and writes included."""
+    """Tokens of one answer. ``input_tokens`` is the total, cache reads and writes included.
+
+    ``cache_write_tokens`` are all cache writes, ``cache_write_1h_tokens`` those of them that live
+    an hour; ``reasoning_tokens`` are among ``output_tokens``.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0

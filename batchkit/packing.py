@@ -1,0 +1,196 @@
+"""Which jobs go into which batch: figures in, a count out. Never drops, never reorders a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from batchkit.model import Limits
+
+PER_LINE = 1
+"""Bytes that every line adds to an upload: its line end, or the comma between two requests."""
+
+ENVELOPE = 64
+"""Bytes around all lines of an upload, at most."""
+
+Reason = Literal[
+    "end",  # all that was offered fits
+    "requests",  # the provider's most jobs per batch
+    "items",  # the user's most jobs per batch
+    "bytes",  # the provider's largest upload
+    "memory",  # ours
+    "request_bytes",  # the next job is too large for any batch of this provider
+    "budget",  # the next job's upper bound does not fit the free money
+    "price",  # the next job has no known price and there is a budget
+    "queue",  # the provider's queue has no room for the next job
+    "too_few",  # fewer than the provider's least would be in it
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How many jobs from the front make the next batch, and what kept the next one out.
+
+    `count` 0 means that not even the first fits: `reason` says why. With ``request_bytes``,
+    ``bytes`` and ``memory`` it never will; with ``budget`` and ``queue`` it may, given room.
+    `bytes` is the whole upload, `bound` the sum of the upper bounds, `tokens` of the tokens.
+    """
+
+    count: int
+    reason: Reason
+    bytes: int = 0
+    bound: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many batches a lane makes, and in how many waves they go out."""
+
+    batches: int
+    waves: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """The limits of one batch as plain numbers."""
+
+    jobs: int
+    jobs_reason: Reason
+    bytes: int
+    bytes_reason: Reason
+    request_bytes: int
+    budget: int | None
+    queue: int | None
+
+
+def cut(
+    sizes: Sequence[int],
+    bounds: Sequence[int | None],
+    limits: Limits,
+    *,
+    items_per_batch: int | None = None,
+    budget: int | None = None,
+    queue_room: int | None = None,
+    tokens: Sequence[int] | None = None,
+    memory: int | None = None,
+) -> Cut:
+    """Say how many jobs from the front go into the next batch: as many as fit, in order.
+
+    `sizes` are the lines' bytes as encoded, `bounds` the jobs' upper-bound costs in nano-dollars
+    (None: unknown). `budget` is the free money, `queue_room` what the provider's queue still
+    takes, in what `limits.queue` counts: requests, or tokens, and then `tokens` (bounds) are
+    needed. `memory` is the most bytes of an upload that we are ready to hold.
+    """
+    if limits.queue == "tokens" and queue_room is not None and tokens is None:
+        raise ValueError("a queue that counts tokens needs the jobs' tokens")
+    room = _room(limits, items_per_batch, budget, queue_room, memory)
+    upload, money, queued = ENVELOPE, 0, 0
+    count, reason = 0, _END
+    for size, bound in zip(sizes, bounds, strict=True):
+        weight = tokens[count] if tokens is not None else 0
+        asked = weight if limits.queue == "tokens" else 1
+        stopped = _stopped(room, count, size, upload, bound, money, queued + asked)
+        if stopped is not None:
+            reason = stopped
+            break
+        count += 1
+        upload += size + PER_LINE
+        money += bound or 0
+        queued += asked
+    if 0 < count < limits.min_requests:
+        return Cut(0, "too_few")
+    total = sum(tokens[:count]) if tokens is not None else 0
+    return Cut(count, reason, upload if count else 0, money, total)
+
+
+_END: Reason = "end"
+
+
+def _room(
+    limits: Limits,
+    items_per_batch: int | None,
+    budget: int | None,
+    queue_room: int | None,
+    memory: int | None,
+) -> _Room:
+    few = items_per_batch is not None and items_per_batch < limits.requests
+    small = memory is not None and memory < limits.bytes
+    return _Room(
+        jobs=items_per_batch if few and items_per_batch is not None else limits.requests,
+        jobs_reason="items" if few else "requests",
+        bytes=memory if small and memory is not None else limits.bytes,
+        bytes_reason="memory" if small else "bytes",
+        request_bytes=limits.request_bytes,
+        budget=budget,
+        queue=queue_room if limits.queue is not None else None,
+    )
+
+
+def _stopped(
+    room: _Room, count: int, size: int, upload: int, bound: int | None, money: int, queued: int
+) -> Reason | None:
+    """Return what keeps the next job out, the lasting reasons first; None if it fits."""
+    if size > room.request_bytes:
+        return "request_bytes"
+    if count >= room.jobs:
+        return room.jobs_reason
+    if upload + size + PER_LINE > room.bytes:
+        return room.bytes_reason
+    if room.budget is not None:
+        if bound is None:
+            return "price"
+        if money + bound > room.budget:
+            return "budget"
+    if room.queue is not None and queued > room.queue:
+        return "queue"
+    return None
+
+
+def cuts(
+    sizes: Sequence[int],
+    limits: Limits,
+    *,
+    items_per_batch: int | None = None,
+    memory: int | None = None,
+) -> Iterator[Cut]:
+    """Cut a whole lane, money and queue aside; a job that fits nowhere is left out, count 0."""
+    at = 0
+    while at < len(sizes):
+        rest = sizes[at : at + limits.requests]
+        made = cut(rest, [None] * len(rest), limits, items_per_batch=items_per_batch, memory=memory)
+        yield made
+        at += made.count or 1
+
+
+def plan(
+    jobs: int,
+    total_bytes: int,
+    limits: Limits,
+    *,
+    items_per_batch: int | None = None,
+    max_parallel_batches: int | None = None,
+    tokens: int = 0,
+    queue_room: int | None = None,
+    memory: int | None = None,
+) -> Plan:
+    """Estimate a lane's batches and waves from sums: exact while jobs are of about one size.
+
+    `queue_room` is the provider's whole queue, in what ``limits.queue`` counts; a wave is what is
+    in flight at one time: at most `max_parallel_batches`, and no more than the queue takes.
+    """
+    if jobs <= 0:
+        return Plan(0, 0)
+    room = _room(limits, items_per_batch, None, queue_room, memory)
+    mean = -(-total_bytes // jobs) + PER_LINE
+    per_batch = max(1, min(room.jobs, (room.bytes - ENVELOPE) // mean))
+    queued = tokens if limits.queue == "tokens" else jobs
+    if room.queue:
+        # A batch larger than the queue would never go out: it is cut smaller.
+        per_batch = max(1, min(per_batch, room.queue * jobs // max(1, queued)))
+    batches = -(-jobs // per_batch)
+    waves = -(-batches // max(1, max_parallel_batches or batches))
+    if room.queue:
+        waves = max(waves, -(-queued // room.queue))
+    return Plan(batches, waves)
