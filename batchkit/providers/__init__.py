@@ -42,7 +42,7 @@ class Provider(Protocol):
     traits: Traits
 
     def account(self) -> Account:
-        """Return whose key is at hand; raise ConfigError that names the variable if there is none."""
+        """Return whose key is at hand; raise ConfigError naming the variable if there is none."""
         ...
 
     def check(self, request: Request) -> list[str]:

@@ -1,0 +1,348 @@
+"""Anthropic's Message Batches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urljoin, urlsplit
+
+from batchkit.errors import ProviderError, ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.model import (
+    Account,
+    BatchStatus,
+    Candidate,
+    Created,
+    Download,
+    Json,
+    Limits,
+    Outcome,
+    Request,
+    Search,
+    Spool,
+    Traits,
+    Window,
+)
+from batchkit.providers import anthropic_answers, anthropic_bodies, calls, keys, rows, spooling
+from batchkit.providers.screening import problems
+from batchkit.providers.searching import search
+from batchkit.providers.splicing import Splice
+
+if TYPE_CHECKING:
+    import anthropic
+    import httpx2
+
+BASE_URL = "https://api.anthropic.com"
+_BATCHES = "/v1/messages/batches"
+_GONE = "removed in API version 2026-10-21, which refuses it at any value: leave it out"
+_NOT_IN_BATCH = "not available in batches: leave it out"
+
+PARAMETERS = frozenset(
+    {
+        "cache_control",
+        "container",
+        "diagnostics",
+        "inference_geo",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "output_config",
+        "service_tier",
+        "speed",
+        "stop_sequences",
+        "stream",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "user_profile_id",
+        "workspace_id",
+    }
+)
+REFUSED = {
+    "cache_hint": _NOT_IN_BATCH,
+    "context_hint": _NOT_IN_BATCH,
+    "fallbacks": _NOT_IN_BATCH,
+    "output_format": "removed: give response_model= or output_config=",
+    "previous_thread_event_id": _NOT_IN_BATCH,
+    "speed": _NOT_IN_BATCH,
+    "store": _NOT_IN_BATCH,
+    "stream": "a batch cannot stream: leave it out",
+    "temperature": _GONE,
+    "top_k": _GONE,
+    "top_p": _GONE,
+    "workspace_id": "a header, no parameter of a request: use a key of that workspace",
+}
+
+_CLOCKS = timedelta(minutes=1)
+"""How far created_at and the Date header may stand apart."""
+
+
+class Anthropic:
+    """Anthropic batches of ``/v1/messages`` requests.
+
+    Key and base URL come from ``ANTHROPIC_API_KEY`` (or ``ANTHROPIC_AUTH_TOKEN``) and
+    ``ANTHROPIC_BASE_URL`` unless given; they are read at the first call, not here. ``timeout``
+    replaces every read timeout, in seconds.
+    """
+
+    name = "anthropic"
+    limits = Limits(
+        requests=100_000,
+        bytes=255_000_000,
+        request_bytes=32_000_000,
+        models="any",
+        queue="requests",
+    )
+    traits = Traits(
+        endpoint="/v1/messages",
+        prefixes=("claude-",),
+        parameters=PARAMETERS,
+        refused=REFUSED,
+        window=anthropic_answers.WINDOW,
+        retention=anthropic_answers.RETENTION,
+        stages=False,
+        metadata=False,
+        dialect="anthropic",
+        citations=True,
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._made: anthropic.Anthropic | None = None
+
+    def account(self) -> Account:
+        """Return whose key is at hand; raise ConfigError if there is none."""
+        return keys.account(self.name, self._base(), self._key()[1])
+
+    def check(self, request: Request) -> list[str]:
+        """Say what would make Anthropic turn the request away."""
+        found = problems(request, self.traits, self.limits)
+        if request.citations and request.schema is not None:
+            found.append(
+                "Anthropic gives no citations together with a response_model: leave "
+                "enable_citations or response_model out, or ask twice."
+            )
+        return found
+
+    def encode(self, request: Request, custom_id: str) -> bytes:
+        """Return one element of the batch's requests, without a line end."""
+        return anthropic_bodies.line(custom_id, anthropic_bodies.body(request))
+
+    def stage(self, spool: Spool) -> None:
+        """Do nothing: create takes the lines."""
+
+    def unstage(self, file_ref: str) -> None:
+        """Do nothing: nothing was uploaded."""
+
+    def create(self, spool: Spool, file_ref: str | None) -> Created:
+        """Create the batch from the spool's lines, streamed from disk: one attempt."""
+        import httpx2
+
+        body = Splice(spool.path, b'{"requests":[', b"]}")
+        with self._calling(creating=True) as call:
+            raw = self._client().post(
+                _BATCHES,
+                content=body,
+                cast_to=httpx2.Response,
+                options={
+                    # With a length the body goes out as it is read; without, in chunks.
+                    "headers": {"Content-Length": str(len(body))},
+                    "timeout": self._wait(calls.CREATE_SECONDS),
+                },
+            )
+            got = calls.reply(call, raw)
+        return Created(
+            ref=calls.ref_of(call, got),
+            at=got.at or calls.moment(got.body.get("created_at")),
+            workspace=got.headers.get("anthropic-workspace-id"),
+        )
+
+    def find(
+        self, spool: Spool, file_ref: str | None, window: Window, known: Container[str]
+    ) -> Search:
+        """Look for batches of the window with our number of requests.
+
+        Nothing else of a batch can be read until it has results; then their custom_ids prove it
+        ours or a stranger's.
+        """
+
+        def judge(body: Json) -> Candidate | None:
+            ref, at = body.get("id"), calls.moment(body.get("created_at"))
+            if not isinstance(ref, str) or ref in known or at is None:
+                return None
+            if not window.start - _CLOCKS <= at <= window.end + _CLOCKS:
+                return None
+            if sum(anthropic_answers.requests_in(body).values()) != spool.count:
+                return None
+            ours = self._carries(body, spool.token)
+            if ours is None:
+                return Candidate(ref, "provisional", at)
+            return Candidate(ref, "certain", at) if ours else None
+
+        return search(self._page, judge, window.start)
+
+    def poll(self, ref: str) -> BatchStatus:
+        """Ask how a batch stands."""
+        return anthropic_answers.status(self._batch(ref))
+
+    def download(self, ref: str, to: Path) -> Download:
+        """Bring the results file into ``to``."""
+        body = self._batch(ref)
+        status = anthropic_answers.status(body)
+        if not status.ended:
+            raise ProviderUnavailable(f"{ref} has no results yet: it is {status.word}.")
+        url = self._results_url(body)
+        with self._calling(), self._streamed(url) as response:
+            saved = spooling.save(response, to / "results.jsonl")
+        return spooling.whole([saved], status.total or 0)
+
+    def outcomes(self, files: Download) -> Iterator[Outcome]:
+        """Read the results file line by line."""
+        return rows.outcomes(files, anthropic_answers.outcome)
+
+    def cancel(self, ref: str) -> None:
+        """Ask Anthropic to stop a batch; ended or gone already is no error."""
+        with calls.tolerating(400, 404, 409), self._calling():
+            self._client().messages.batches.with_raw_response.cancel(
+                ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
+
+    def ask(self, request: Request) -> Outcome:
+        """Make the real-time call, once, at full price."""
+        import httpx2
+
+        try:
+            with self._calling(creating=True) as call:
+                raw = self._client().post(
+                    self.traits.endpoint,
+                    body=anthropic_bodies.body(request),
+                    cast_to=httpx2.Response,
+                    options={"timeout": self._wait(calls.CREATE_SECONDS)},
+                )
+                got = calls.reply(call, raw)
+        except ProviderRefused as error:
+            return rows.refused("ask", error)
+        return anthropic_answers.message_outcome("ask", got.body, got.headers.get("request-id"))
+
+    def _batch(self, ref: str) -> Json:
+        with self._calling() as call:
+            raw = self._client().messages.batches.with_raw_response.retrieve(
+                ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
+            got = calls.reply(call, raw.http_response)
+        if calls.ref_of(call, got) != ref or not got.body.get("processing_status"):
+            raise ProviderGarbled(f"{self.name} answered with no batch object for {ref}.")
+        return got.body
+
+    def _page(self, after: str | None) -> calls.Reply:
+        import anthropic
+
+        with self._calling() as call:
+            raw = self._client().messages.batches.with_raw_response.list(
+                after_id=anthropic.omit if after is None else after,
+                limit=100,
+                timeout=self._wait(calls.POLL_SECONDS),
+            )
+            return calls.reply(call, raw.http_response)
+
+    def _carries(self, body: Json, token: str) -> bool | None:
+        """Say whether a batch's first result carries our token; None while that cannot be seen."""
+        if not anthropic_answers.status(body).ended or not body.get("results_url"):
+            return None
+        try:
+            url = self._results_url(body)
+            with self._calling(), self._streamed(url) as response:
+                custom_id = rows.custom_id_in(spooling.first_line(response))
+        except ProviderError:
+            return None
+        return None if custom_id is None else custom_id.startswith(f"{token}-")
+
+    def _results_url(self, body: Json) -> str:
+        """Return where the results lie, on our own host whatever the reply says.
+
+        The SDK would send the key to any host that ``results_url`` names.
+        """
+        base, given = self._base(), body.get("results_url")
+        if not given:
+            raise ProviderRefused(
+                f"{body.get('id')} has no results at the provider (any more).", reason="not_found"
+            )
+        there, here = urlsplit(urljoin(f"{base}/", str(given))), urlsplit(base)
+        if _origin(there.geturl()) != _origin(base):
+            raise ProviderRefused(
+                f"The results of {body.get('id')} are said to lie at {there.hostname}, not at "
+                f"{here.hostname}: the key goes to no other host.",
+                reason="request",
+            )
+        query = f"?{there.query}" if there.query else ""
+        return f"{here.scheme}://{here.netloc}{there.path}{query}"
+
+    @contextmanager
+    def _streamed(self, url: str) -> Iterator[httpx2.Response]:
+        import anthropic
+        import httpx2
+
+        got: object = self._client().get(
+            url,
+            cast_to=httpx2.Response,
+            options={"headers": spooling.IDENTITY, "timeout": self._wait(calls.POLL_SECONDS)},
+            stream=True,
+            stream_cls=anthropic.Stream[object],
+        )
+        # Asked for a plain response, the SDK hands it over unread and makes no stream of its own.
+        response = cast("httpx2.Response", got)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
+        import anthropic
+
+        return calls.calling(calls.Call(anthropic, self.name, self._key()[1], creating))
+
+    def _client(self) -> anthropic.Anthropic:
+        import anthropic
+
+        with self._lock:
+            if self._made is None:
+                variable, secret = self._key()
+                token = variable == "ANTHROPIC_AUTH_TOKEN"
+                self._made = anthropic.Anthropic(
+                    api_key=None if token else secret,
+                    auth_token=secret if token else None,
+                    base_url=self._base(),
+                    # A retry after a lost answer is a second batch, and the steps do the waiting.
+                    max_retries=0,
+                )
+            return self._made
+
+    def _key(self) -> tuple[str, str]:
+        if self._api_key:
+            return "api_key", keys.usable("Anthropic", self._api_key, "api_key")
+        return keys.key("Anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
+
+    def _base(self) -> str:
+        return keys.base_url(self._base_url, "ANTHROPIC_BASE_URL", BASE_URL)
+
+    def _wait(self, seconds: float) -> httpx2.Timeout:
+        return calls.waits(self._timeout or seconds)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,82 @@
+"""What is sent to Anthropic: message parameters and batch lines. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchkit.model import Attachment, Json, Request
+from batchkit.providers.encoding import (
+    as_line,
+    base64_text,
+    instruction,
+    joined,
+    mapping,
+    plain_text,
+    strict,
+)
+
+_TITLE = 255
+
+
+def line(custom_id: str, params: Json) -> bytes:
+    """Return one element of a batch's ``requests``, without a line end."""
+    return as_line({"custom_id": custom_id, "params": params})
+
+
+def body(request: Request) -> Json:
+    """Return the parameters for ``/v1/messages``."""
+    params = dict(request.params)
+    made: Json = {"model": request.model, "max_tokens": request.max_tokens}
+    leading, messages = _split(request)
+    if system := _system([request.system, params.pop("system", None), *leading], request):
+        made["system"] = system
+    made["messages"] = messages
+    if schema := strict(request):
+        shape = {"type": "json_schema", "schema": schema["wire"]}
+        made["output_config"] = {**mapping(params.pop("output_config", None)), "format": shape}
+    return {**made, **params, **request.extra_body}
+
+
+def _split(request: Request) -> tuple[list[Any], list[Json]]:
+    """Part the leading system messages, which this API knows as a parameter, from the rest."""
+    if request.messages is None:
+        return [], [{"role": "user", "content": _content(request)}]
+    messages = list(request.messages)
+    leading: list[Any] = []
+    while messages and messages[0].get("role") == "system":
+        leading.append(messages.pop(0).get("content"))
+    return leading, messages
+
+
+def _system(parts: list[Any], request: Request) -> Any:
+    """Join system texts; as blocks where one of them is blocks, which may carry cache marks."""
+    parts = [part for part in (*parts, instruction(request)) if part]
+    if all(isinstance(part, str) for part in parts):
+        return joined(*parts)
+    blocks: list[Any] = []
+    for part in parts:
+        blocks += [{"type": "text", "text": part}] if isinstance(part, str) else part
+    return blocks
+
+
+def _content(request: Request) -> Any:
+    if not request.attachments:
+        return request.prompt
+    blocks = [_block(attachment, request.citations) for attachment in request.attachments]
+    return [*blocks, {"type": "text", "text": request.prompt}]
+
+
+def _block(attachment: Attachment, citations: bool) -> Json:
+    document = attachment.document
+    encoded = {"type": "base64", "media_type": document.media_type}
+    if document.kind == "image":
+        return {"type": "image", "source": {**encoded, "data": base64_text(attachment)}}
+    if document.kind == "text":
+        text = {"type": "text", "media_type": "text/plain", "data": plain_text(attachment)}
+        made: Json = {"type": "document", "source": text}
+    else:
+        made = {"type": "document", "source": {**encoded, "data": base64_text(attachment)}}
+    made["title"] = document.name[:_TITLE]
+    if citations:
+        made["citations"] = {"enabled": True}
+    return made

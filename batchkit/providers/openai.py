@@ -1,0 +1,410 @@
+"""OpenAI's batch API, over Responses (``openai``) and over Chat Completions (``openai-chat``)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from batchkit import settings
+from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.model import (
+    Account,
+    BatchStatus,
+    Candidate,
+    Created,
+    Download,
+    Json,
+    Limits,
+    Outcome,
+    Request,
+    Search,
+    Spool,
+    Traits,
+    Window,
+)
+from batchkit.providers import calls, keys, openai_answers, openai_bodies, rows, spooling
+from batchkit.providers.openai_names import (
+    CHAT_NAMES,
+    CHAT_REFUSED,
+    RESPONSES_NAMES,
+    RESPONSES_REFUSED,
+)
+from batchkit.providers.screening import problems
+from batchkit.providers.searching import search
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+BASE_URL = "https://api.openai.com/v1"
+LIMITS = Limits(
+    requests=50_000,
+    bytes=190_000_000,
+    # Files of one request hold 50 MB together, and base64 makes 4/3 of it.
+    request_bytes=70_000_000,
+    models="one",
+    queue="tokens",
+)
+_FILES_BYTES = 50_000_000
+_FILES = (("output_file_id", "output.jsonl"), ("error_file_id", "errors.jsonl"))
+_TOKEN = "batchkit_token"
+_MODERN = ("gpt-5", "gpt-6", "o1", "o3", "o4")
+
+
+class OpenAIResponses:
+    """OpenAI batches of ``/v1/responses`` requests.
+
+    Key and base URL come from ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` unless given; they are
+    read at the first call, not here. ``timeout`` replaces every read timeout, in seconds.
+    """
+
+    name = "openai"
+    limits = LIMITS
+    traits = Traits(
+        endpoint="/v1/responses",
+        prefixes=("gpt-", "chatgpt-", "codex-", "ft:gpt-", "o1", "o3", "o4"),
+        parameters=RESPONSES_NAMES,
+        refused=RESPONSES_REFUSED,
+        window=openai_answers.WINDOW,
+        retention=openai_answers.RETENTION,
+        stages=True,
+        metadata=True,
+        dialect="openai",
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._desk = Desk(self.name, api_key, base_url, timeout)
+
+    def account(self) -> Account:
+        """Return whose key is at hand; raise ConfigError if there is none."""
+        return self._desk.account()
+
+    def check(self, request: Request) -> list[str]:
+        """Say what would make OpenAI turn the request away."""
+        return [*problems(request, self.traits, self.limits), *_files_too_large(request)]
+
+    def encode(self, request: Request, custom_id: str) -> bytes:
+        """Return the line, exactly as sent, without a line end."""
+        body = openai_bodies.responses_body(request)
+        return openai_bodies.line(custom_id, self.traits.endpoint, body)
+
+    def stage(self, spool: Spool) -> str:
+        """Upload the spool; return the file's id."""
+        return self._desk.stage(spool)
+
+    def unstage(self, file_ref: str) -> None:
+        """Delete an uploaded file; gone already is no error."""
+        self._desk.unstage(file_ref)
+
+    def create(self, spool: Spool, file_ref: str | None) -> Created:
+        """Create the batch of an uploaded file: one attempt."""
+        return self._desk.create(spool, file_ref)
+
+    def find(
+        self, spool: Spool, file_ref: str | None, window: Window, known: Container[str]
+    ) -> Search:
+        """Look for the batch by its input file, and by our token in its metadata."""
+        return self._desk.find(spool, file_ref, window, known)
+
+    def poll(self, ref: str) -> BatchStatus:
+        """Ask how a batch stands."""
+        return self._desk.poll(ref)
+
+    def download(self, ref: str, to: Path) -> Download:
+        """Bring output and error file into ``to``."""
+        return self._desk.download(ref, to)
+
+    def outcomes(self, files: Download) -> Iterator[Outcome]:
+        """Read output and error file line by line."""
+        return _outcomes(files, openai_answers.responses_outcome)
+
+    def cancel(self, ref: str) -> None:
+        """Ask OpenAI to stop a batch; ended or gone already is no error."""
+        self._desk.cancel(ref)
+
+    def ask(self, request: Request) -> Outcome:
+        """Make the real-time call, once, at full price."""
+        body = openai_bodies.responses_body(request)
+        return self._desk.ask(self.traits.endpoint, body, openai_answers.responses_outcome)
+
+
+class OpenAIChat:
+    """Batches of ``/v1/chat/completions`` requests, OpenAI's or a compatible server's.
+
+    Settings as for ``OpenAIResponses``.
+    """
+
+    name = "openai-chat"
+    limits = LIMITS
+    traits = Traits(
+        endpoint="/v1/chat/completions",
+        prefixes=(),  # a compatible server names its models as it likes: provider= says so
+        parameters=CHAT_NAMES,
+        refused=CHAT_REFUSED,
+        window=openai_answers.WINDOW,
+        retention=openai_answers.RETENTION,
+        stages=True,
+        metadata=True,
+        dialect="openai",
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._desk = Desk(self.name, api_key, base_url, timeout)
+
+    def account(self) -> Account:
+        """Return whose key is at hand; raise ConfigError if there is none."""
+        return self._desk.account()
+
+    def check(self, request: Request) -> list[str]:
+        """Say what would make the server turn the request away."""
+        return [*problems(request, self.traits, self.limits), *_files_too_large(request)]
+
+    def encode(self, request: Request, custom_id: str) -> bytes:
+        """Return the line, exactly as sent, without a line end."""
+        return openai_bodies.line(custom_id, self.traits.endpoint, self._body(request))
+
+    def stage(self, spool: Spool) -> str:
+        """Upload the spool; return the file's id."""
+        return self._desk.stage(spool)
+
+    def unstage(self, file_ref: str) -> None:
+        """Delete an uploaded file; gone already is no error."""
+        self._desk.unstage(file_ref)
+
+    def create(self, spool: Spool, file_ref: str | None) -> Created:
+        """Create the batch of an uploaded file: one attempt."""
+        return self._desk.create(spool, file_ref)
+
+    def find(
+        self, spool: Spool, file_ref: str | None, window: Window, known: Container[str]
+    ) -> Search:
+        """Look for the batch by its input file, and by our token in its metadata."""
+        return self._desk.find(spool, file_ref, window, known)
+
+    def poll(self, ref: str) -> BatchStatus:
+        """Ask how a batch stands."""
+        return self._desk.poll(ref)
+
+    def download(self, ref: str, to: Path) -> Download:
+        """Bring output and error file into ``to``."""
+        return self._desk.download(ref, to)
+
+    def outcomes(self, files: Download) -> Iterator[Outcome]:
+        """Read output and error file line by line."""
+        return _outcomes(files, openai_answers.chat_outcome)
+
+    def cancel(self, ref: str) -> None:
+        """Ask the server to stop a batch; ended or gone already is no error."""
+        self._desk.cancel(ref)
+
+    def ask(self, request: Request) -> Outcome:
+        """Make the real-time call, once, at full price."""
+        return self._desk.ask(
+            self.traits.endpoint, self._body(request), openai_answers.chat_outcome
+        )
+
+    def _body(self, request: Request) -> Json:
+        own = self._desk.base_url() == BASE_URL
+        return openai_bodies.chat_body(request, modern=own or request.model.startswith(_MODERN))
+
+
+class Desk:
+    """The calls that both of OpenAI's APIs share: files and batches over one client."""
+
+    def __init__(
+        self, name: str, api_key: str | None, base_url: str | None, timeout: float | None
+    ) -> None:
+        self._name = name
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._made: openai.OpenAI | None = None
+
+    def account(self) -> Account:
+        """Return whose key is at hand; raise ConfigError if there is none."""
+        return keys.account("openai", self.base_url(), self._key())
+
+    def base_url(self) -> str:
+        """Return where calls go; needs no key."""
+        return keys.base_url(self._base_url, "OPENAI_BASE_URL", BASE_URL)
+
+    def stage(self, spool: Spool) -> str:
+        """Upload the spool; a reply that counts other bytes than we sent is no upload."""
+        name = f"bk-{spool.token}-{spool.sha256[:12]}.jsonl"
+        with spool.path.open("rb") as file, self._calling(creating=True) as call:
+            raw = self._client().files.with_raw_response.create(
+                file=(name, file), purpose="batch", timeout=self._wait(calls.CREATE_SECONDS)
+            )
+            got = calls.reply(call, raw.http_response)
+        size, counted = spool.path.stat().st_size, got.body.get("bytes")
+        if isinstance(counted, int) and counted and counted != size:
+            raise ProviderGarbled(f"{self._name} counts {counted} bytes of {size} that were sent.")
+        return calls.ref_of(call, got)
+
+    def unstage(self, file_ref: str) -> None:
+        """Delete an uploaded file; gone already is no error."""
+        with calls.tolerating(404), self._calling():
+            self._client().files.with_raw_response.delete(
+                file_ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
+
+    def create(self, spool: Spool, file_ref: str | None) -> Created:
+        """Create a batch from an uploaded file."""
+        if file_ref is None:
+            raise ValueError("stage the spool first: OpenAI creates from an uploaded file")
+        metadata = {_TOKEN: spool.token, "batchkit_count": str(spool.count)}
+        with self._calling(creating=True) as call:
+            raw = self._client().batches.with_raw_response.create(
+                input_file_id=file_ref,
+                endpoint=cast(Any, spool.endpoint),
+                completion_window="24h",
+                metadata=metadata,
+                timeout=self._wait(calls.CREATE_SECONDS),
+            )
+            got = calls.reply(call, raw.http_response)
+        at = got.at or calls.moment(got.body.get("created_at"))
+        return Created(ref=calls.ref_of(call, got), at=at)
+
+    def find(
+        self, spool: Spool, file_ref: str | None, window: Window, known: Container[str]
+    ) -> Search:
+        """Look for a batch of our input file, or with our token."""
+
+        def judge(body: Json) -> Candidate | None:
+            ref = body.get("id")
+            if not isinstance(ref, str) or ref in known:
+                return None
+            token = (body.get("metadata") or {}).get(_TOKEN)
+            ours = token == spool.token or (
+                file_ref is not None and body.get("input_file_id") == file_ref
+            )
+            at = calls.moment(body.get("created_at"))
+            return Candidate(ref, "certain", at) if ours else None
+
+        return search(self._page, judge, window.start)
+
+    def poll(self, ref: str) -> BatchStatus:
+        """Ask how a batch stands."""
+        return openai_answers.status(self._batch(ref))
+
+    def download(self, ref: str, to: Path) -> Download:
+        """Bring both result files; either may be missing, and an empty id is none."""
+        body = self._batch(ref)
+        status = openai_answers.status(body)
+        if not status.ended:
+            raise ProviderUnavailable(f"{ref} has no results yet: it is {status.word}.")
+        saved = [
+            self._save(str(body[field]), to / name) for field, name in _FILES if body.get(field)
+        ]
+        return spooling.whole(saved, status.completed + status.failed)
+
+    def cancel(self, ref: str) -> None:
+        """Ask for a stop; a batch that ended or is gone needs none."""
+        with calls.tolerating(400, 404, 409), self._calling():
+            self._client().batches.with_raw_response.cancel(
+                ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
+
+    def ask(self, endpoint: str, body: Json, read: openai_answers.Reader) -> Outcome:
+        """Make one real-time call; a refused request is an outcome, a failed call is raised."""
+        import httpx2
+
+        try:
+            with self._calling(creating=True) as call:
+                raw = self._client().post(
+                    endpoint.removeprefix("/v1"),
+                    body=body,
+                    cast_to=httpx2.Response,
+                    options={"timeout": self._wait(calls.CREATE_SECONDS)},
+                )
+                got = calls.reply(call, raw)
+        except ProviderRefused as error:
+            return rows.refused("ask", error)
+        return read("ask", got.body, got.headers.get("x-request-id"))
+
+    def _batch(self, ref: str) -> Json:
+        with self._calling() as call:
+            raw = self._client().batches.with_raw_response.retrieve(
+                ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
+            got = calls.reply(call, raw.http_response)
+        if calls.ref_of(call, got) != ref or not got.body.get("status"):
+            raise ProviderGarbled(f"{self._name} answered with no batch object for {ref}.")
+        return got.body
+
+    def _page(self, after: str | None) -> calls.Reply:
+        import openai
+
+        with self._calling() as call:
+            raw = self._client().batches.with_raw_response.list(
+                after=openai.omit if after is None else after,
+                limit=100,
+                timeout=self._wait(calls.POLL_SECONDS),
+            )
+            return calls.reply(call, raw.http_response)
+
+    def _save(self, file_ref: str, path: Path) -> spooling.Saved:
+        with (
+            self._calling(),
+            self._client().files.with_streaming_response.content(
+                file_ref,
+                extra_headers=spooling.IDENTITY,
+                timeout=self._wait(calls.POLL_SECONDS),
+            ) as raw,
+        ):
+            return spooling.save(raw.http_response, path)
+
+    def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
+        import openai
+
+        return calls.calling(calls.Call(openai, self._name, self._key(), creating))
+
+    def _client(self) -> openai.OpenAI:
+        import openai
+
+        with self._lock:
+            if self._made is None:
+                self._made = openai.OpenAI(
+                    api_key=self._key(),
+                    base_url=self.base_url(),
+                    organization=settings.read("OPENAI_ORG_ID"),
+                    project=settings.read("OPENAI_PROJECT_ID"),
+                    # A retry after a lost answer is a second batch, and the steps do the waiting.
+                    max_retries=0,
+                )
+            return self._made
+
+    def _key(self) -> str:
+        if self._api_key:
+            return keys.usable("OpenAI", self._api_key, "api_key")
+        return keys.key("OpenAI", ("OPENAI_API_KEY",))[1]
+
+    def _wait(self, seconds: float) -> httpx2.Timeout:
+        return calls.waits(self._timeout or seconds)
+
+
+def _outcomes(files: Download, read: openai_answers.Reader) -> Iterator[Outcome]:
+    return rows.outcomes(files, lambda row, id_: openai_answers.outcome(row, id_, read))
+
+
+def _files_too_large(request: Request) -> list[str]:
+    size = sum(len(item.data) for item in request.attachments if item.document.kind != "text")
+    if size <= _FILES_BYTES:
+        return []
+    return [f"The files of one request hold {size:,} bytes, OpenAI takes {_FILES_BYTES:,}."]

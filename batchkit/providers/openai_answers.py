@@ -1,0 +1,244 @@
+"""What comes back from OpenAI's APIs: result rows and batch objects, as our values. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import orjson
+
+from batchkit.model import (
+    BatchStatus,
+    Errored,
+    Json,
+    NotRun,
+    Outcome,
+    Succeeded,
+    Usage,
+)
+from batchkit.providers.calls import moment
+from batchkit.providers.rows import count, errored, known_kind, unreadable, word
+
+RETENTION = timedelta(days=30)
+WINDOW = timedelta(hours=24)
+
+Reader: TypeAlias = Callable[[str, Json, "str | None"], Outcome]
+"""Reads the body of a 200: custom_id, body, request id."""
+
+_ENDED = {
+    "completed": "completed",
+    "expired": "expired",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+    "failed": "failed",
+}
+_CHAT_FINISH = {"tool_calls": "tool", "function_call": "tool", "content_filter": "content_filter"}
+_CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_LIMIT = re.compile(r"limit:?\s*([\d][\d,._]*)", re.IGNORECASE)
+
+
+def outcome(row: Json, custom_id: str, read: Reader) -> Outcome:
+    """Read one line of an output or error file.
+
+    Which file it stands in says nothing, nor does ``error: null``: a refused request has its
+    error in ``response.body``.
+    """
+    response = row.get("response")
+    if not isinstance(response, dict):
+        return _never_ran(row, custom_id)
+    body, status = response.get("body"), count(response.get("status_code"))
+    request_id = word(response.get("request_id"))
+    if status != 200:
+        inner = body.get("error", body) if isinstance(body, dict) else body
+        return errored(custom_id, inner or row.get("error"), status, request_id)
+    if not isinstance(body, dict) or not body:
+        return unreadable(custom_id, row, "a success without a body")
+    return read(custom_id, body, request_id)
+
+
+def responses_outcome(custom_id: str, body: Json, request_id: str | None) -> Outcome:
+    """Read a Responses object: a 200 may still be failed or incomplete."""
+    status, output = body.get("status") or "completed", body.get("output")
+    if body.get("error") or status == "failed":
+        return _failed(custom_id, body, request_id)
+    if status not in ("completed", "incomplete") or not isinstance(output, list):
+        return unreadable(custom_id, body, f"a response with status {status} and no output")
+    refusal = "".join(_parts(output, "refusal")) or None
+    calls = [item for item in output if item.get("type") == "function_call"]
+    text = "".join(_parts(output, "text"))
+    return Succeeded(
+        custom_id=custom_id,
+        text=text or _arguments(calls),
+        usage=_responses_usage(body.get("usage")),
+        model=word(body.get("model")),
+        finish=_responses_finish(body, status, refusal, bool(calls) and not text),
+        refusal=refusal,
+        request_id=request_id,
+    )
+
+
+def chat_outcome(custom_id: str, body: Json, request_id: str | None) -> Outcome:
+    """Read a chat completion: its first choice."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        if body.get("error"):
+            return _failed(custom_id, body, request_id)
+        return unreadable(custom_id, body, "a completion without choices")
+    message = choices[0].get("message") or {}
+    refusal = word(message.get("refusal"))
+    calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    calls += [message["function_call"]] if message.get("function_call") else []
+    finish = word(choices[0].get("finish_reason")) or "stop"
+    return Succeeded(
+        custom_id=custom_id,
+        text=_chat_text(message.get("content")) or _arguments(calls),
+        usage=_chat_usage(body.get("usage")),
+        model=word(body.get("model")),
+        finish="refusal" if refusal else _CHAT_FINISH.get(finish, finish),
+        refusal=refusal,
+        request_id=request_id,
+    )
+
+
+def status(body: Json) -> BatchStatus:
+    """Read a batch object. A word we do not know has not ended."""
+    said = str(body.get("status"))
+    reason = _ENDED.get(said.lower())
+    counts = body.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    ended_at = moment(body.get(f"{said.lower()}_at")) if reason else None
+    errors = list(_errors(body)) if reason == "failed" else []
+    full = next((error for error in errors if _is_queue(error)), None)
+    first = full or (errors[0] if errors else {})
+    return BatchStatus(
+        ref=str(body.get("id")),
+        word=said,
+        ended=reason is not None,
+        reason=reason,
+        total=count(counts.get("total")) or None,
+        completed=count(counts.get("completed")),
+        failed=count(counts.get("failed")),
+        error_code=word(first.get("code")),
+        error_message="; ".join(_said(error) for error in errors[:3]) or None,
+        queue_full=full is not None,
+        queue_limit=_queue_limit(full) if full else None,
+        created_at=moment(body.get("created_at")),
+        ended_at=ended_at,
+        expires_at=moment(body.get("expires_at")),
+        results_until=ended_at + RETENTION if ended_at else None,
+    )
+
+
+def _never_ran(row: Json, custom_id: str) -> Outcome:
+    error = row.get("error")
+    if not isinstance(error, dict):
+        return unreadable(custom_id, row, "neither a response nor an error")
+    code = word(error.get("code")) or ""
+    if "cancel" in code:
+        return NotRun(custom_id, "cancelled")
+    # A server that reports a wrong request here would otherwise be asked again for ever.
+    if known_kind(code, word(error.get("type"))):
+        return errored(custom_id, error)
+    return NotRun(custom_id, "expired")
+
+
+def _failed(custom_id: str, body: Json, request_id: str | None) -> Errored:
+    error = body.get("error")
+    made = errored(custom_id, error, None, request_id)
+    kind = "invalid" if made.code.startswith(("image_", "invalid_")) else made.kind
+    usage = _responses_usage(body.get("usage")) if "output" in body else None
+    return Errored(
+        custom_id=custom_id,
+        kind=kind,
+        code=made.code,
+        message=made.message,
+        status=200,
+        request_id=request_id,
+        usage=usage,
+    )
+
+
+def _parts(output: list[Any], field: str) -> Iterator[str]:
+    """Yield the texts or refusals of the answer's messages; commentary is no part of it."""
+    for item in output:
+        if item.get("type") != "message" or item.get("phase") == "commentary":
+            continue
+        for part in item.get("content") or ():
+            if part.get("type") in ("output_text", "text", "refusal") and part.get(field):
+                yield str(part[field])
+
+
+def _responses_finish(body: Json, status: str, refusal: str | None, tool: bool) -> str:
+    if refusal:
+        return "refusal"
+    if status == "incomplete":
+        details = body.get("incomplete_details")
+        reason = str(details.get("reason")) if isinstance(details, dict) else "incomplete"
+        return _CUT.get(reason, reason)
+    return "tool" if tool else "stop"
+
+
+def _arguments(calls: list[Any]) -> str:
+    """Return what tools were called with: one call's arguments, or a list of several."""
+    found = [call.get("arguments") or "{}" for call in calls]
+    if len(found) < 2:
+        return str(found[0]) if found else ""
+    pairs = [
+        {"name": call.get("name"), "arguments": text}
+        for call, text in zip(calls, found, strict=True)
+    ]
+    return orjson.dumps(pairs).decode()
+
+
+def _chat_text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _responses_usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    return _usage(usage, "input_tokens", "output_tokens")
+
+
+def _chat_usage(usage: Any) -> Usage | None:
+    if not isinstance(usage, dict):
+        return None
+    return _usage(usage, "prompt_tokens", "completion_tokens")
+
+
+def _usage(usage: Json, entry: str, exit_: str) -> Usage:
+    got, gave = usage.get(f"{entry}_details") or {}, usage.get(f"{exit_}_details") or {}
+    return Usage(
+        input_tokens=count(usage.get(entry)),
+        output_tokens=count(usage.get(exit_)),
+        cached_tokens=count(got.get("cached_tokens")),
+        cache_write_tokens=count(got.get("cache_write_tokens")),
+        reasoning_tokens=count(gave.get("reasoning_tokens")),
+    )
+
+
+def _errors(body: Json) -> Iterator[Json]:
+    errors = body.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else errors
+    for error in data if isinstance(data, list) else ():
+        if isinstance(error, dict):
+            yield error
+
+
+def _is_queue(error: Json) -> bool:
+    return error.get("code") == "token_limit_exceeded"
+
+
+def _queue_limit(error: Json) -> int | None:
+    found = _LIMIT.search(str(error.get("message")))
+    digits = re.sub(r"\D", "", found[1]) if found else ""
+    return int(digits) if digits else None
+
+
+def _said(error: Json) -> str:
+    where = f"line {error['line']}: " if error.get("line") is not None else ""
+    return f"{where}{error.get('message') or error.get('code') or 'no reason given'}"
