@@ -1,0 +1,133 @@
+"""The books: what was accepted, how often each request was executed and billed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from batchkit.simulator.course import ran_by
+from batchkit.simulator.office import Office
+from batchkit.simulator.runner import body_hash, read_lines
+from batchkit.simulator.world import Batch, Knock
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request of one batch; `executed` says that it ran, `billed` that it costs."""
+
+    batch_id: str
+    custom_id: str
+    body_hash: str
+    executed: bool
+    billed: bool
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """One accepted batch, with its counts as they stand; `end` is None while it runs."""
+
+    id: str
+    dialect: str
+    workspace: str
+    created_at: float
+    total: int
+    executed: int
+    billed: int
+    cancelled: bool
+    end: str | None
+    input_file_id: str
+    metadata: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Everything that was accepted, at one instant."""
+
+    at: float
+    batches: tuple[BatchEntry, ...]
+    entries: tuple[Entry, ...]
+    knocks: tuple[Knock, ...]
+
+    def executed(self, custom_id: str) -> int:
+        """Return how often a request with this custom_id was executed."""
+        return sum(entry.executed for entry in self.entries if entry.custom_id == custom_id)
+
+    def billed(self, custom_id: str) -> int:
+        """Return how often a request with this custom_id was billed."""
+        return sum(entry.billed for entry in self.entries if entry.custom_id == custom_id)
+
+    def by_body(self) -> dict[str, int]:
+        """Return how often each body was billed in batches, by its hash."""
+        found: dict[str, int] = {}
+        for entry in self.entries:
+            found[entry.body_hash] = found.get(entry.body_hash, 0) + entry.billed
+        return found
+
+    def bought_twice(self) -> list[str]:
+        """Return the hashes of the bodies that were billed more than once in batches.
+
+        Two documents with equal bodies are equal here too: a test keeps its documents apart.
+        """
+        return [body for body, times in self.by_body().items() if times > 1]
+
+    def creates(self) -> list[Knock]:
+        """Return the batches' creates that were accepted, in order."""
+        return [knock for knock in self.knocks if knock.route.endswith("batches.create")]
+
+    def uploads(self) -> list[Knock]:
+        """Return the uploads that were accepted, in order."""
+        return [knock for knock in self.knocks if knock.route.endswith("files.create")]
+
+    def retries(self) -> list[Knock]:
+        """Return what came with a retry count above 0."""
+        return [knock for knock in self.knocks if knock.retry_count]
+
+
+def ledger_of(office: Office, now: float) -> Ledger:
+    """Return the books as of `now`; batches that are due are executed for it."""
+    batches, entries = [], list[Entry]()
+    for batch in sorted(office.world.batches.values(), key=lambda b: b.number):
+        batch = office.look(batch, now)
+        mine = list(_entries(office, batch, now))
+        entries += mine
+        batches.append(_batch_entry(office, batch, mine))
+    return Ledger(now, tuple(batches), tuple(entries), tuple(office.world.knocks))
+
+
+def _batch_entry(office: Office, batch: Batch, entries: list[Entry]) -> BatchEntry:
+    return BatchEntry(
+        batch.id, batch.dialect, batch.workspace, batch.created_at, batch.total,
+        sum(e.executed for e in entries), sum(e.billed for e in entries), batch.cancel_at is not None,
+        office.course(batch).end if batch.ended_at is not None else None, batch.input_file_id, batch.metadata,
+    )
+
+
+def _entries(office: Office, batch: Batch, now: float) -> Iterator[Entry]:
+    if batch.problems:
+        return
+    done = ran_by(batch, office.course(batch), now)
+    if done == 0:
+        yield from _unrun(office, batch)
+        return
+    office.progress(batch, now)
+    for index, line in enumerate(read_lines(office.world.run_path(batch.id, "book"))):
+        custom_id, digest, ran, billed, tokens_in, tokens_out = line
+        ran = ran and index < done
+        yield Entry(batch.id, custom_id, digest, ran, billed and ran, tokens_in * ran, tokens_out * ran)
+
+
+def _unrun(office: Office, batch: Batch) -> Iterator[Entry]:
+    openai = batch.dialect == "openai"
+    path = office.world.path_of(batch.input_file_id) if openai else office.world.run_path(batch.id, "in")
+    for request in read_lines(path):
+        digest = body_hash(request["body" if openai else "params"])
+        yield Entry(batch.id, request["custom_id"], digest, executed=False, billed=False, input_tokens=0, output_tokens=0)
+
+
+def ledger_json(ledger: Ledger) -> bytes:
+    """Return the books as JSON."""
+    return orjson.dumps(ledger)

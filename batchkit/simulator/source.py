@@ -1,0 +1,180 @@
+"""A document as something to take values from: labels, numbers, dates, lists, words."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from datetime import date, timedelta
+from functools import cached_property
+
+_READ_AT_MOST = 200_000
+_LABEL = re.compile(
+    r"^[ \t>*\-#|\"']*([A-Za-z][\w \-/]{0,40}?)[\"'*_]*[ \t]*[:=|][ \t]*(\S.*?)[ \t\r]*$", re.M
+)
+_PAIR = re.compile(r'"([A-Za-z][\w \-]{0,40})"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?\d[\d.eE+-]*|true|false)')
+_BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+(\S.*?)[ \t\r]*$", re.M)
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)")
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")
+_SENTENCE = re.compile(r"\S[^.!?\n]*[.!?]?")
+_TAG = re.compile(r"<[^<>\n]{1,500}>")
+_HEAD = re.compile(r"^ *\"?[A-Za-z][\w \-]{0,30}\"? *\r?$")
+_NOT_NAME = re.compile(r"[^a-z0-9]+")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
+_DATE = re.compile(
+    rf"\b(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})\b"
+    rf"|\b(\d{{1,2}})(?:st|nd|rd|th)?\s+{_MONTH},?\s+(\d{{4}})\b"
+    rf"|\b{_MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}})\b"
+)
+_FIRST_DAY = date(2000, 1, 1)
+
+
+def norm(name: str) -> str:
+    """Reduce a label or a field name to what they have in common: lower-case letters and digits."""
+    return _NOT_NAME.sub("", name.lower())
+
+
+class Source:
+    """The text of one request, read lazily; equal texts give equal values everywhere."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text[:_READ_AT_MOST]
+        self.seed = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+        self.wrong_case = False
+
+    @cached_property
+    def plain(self) -> str:
+        """The text without HTML tags."""
+        return _TAG.sub(" ", self.text) if "</" in self.text else self.text
+
+    @cached_property
+    def lower(self) -> str:
+        """The text for a search that ignores case."""
+        return self.plain.lower()
+
+    @cached_property
+    def labels(self) -> dict[str, list[str]]:
+        """Every `Label: value`, `"label": value` and CSV column, by normalised label."""
+        found: dict[str, list[str]] = {}
+        if ":" in self.plain or "=" in self.plain or "|" in self.plain:
+            for label, value in _LABEL.findall(self.plain):
+                _add(found, label, value)
+        if '"' in self.plain:
+            for label, value in _PAIR.findall(self.plain):
+                _add(found, label, value)
+        if "," in self.plain:
+            _add_columns(found, self.plain)
+        return found
+
+    @cached_property
+    def numbers(self) -> list[float]:
+        """Every number in the text, in order, at most 200."""
+        found = (one.group().replace(",", "") for one in _NUMBER.finditer(self.plain))
+        return [float(text) for _, text in zip(range(200), found, strict=False)]
+
+    @cached_property
+    def dates(self) -> list[date]:
+        """Every date in the text that exists in the calendar, in order."""
+        return dates_in(self.plain)
+
+    @cached_property
+    def bullets(self) -> list[str]:
+        """The items of bulleted and numbered lists."""
+        return [clean(item) for item in _BULLET.findall(self.plain)[:200]]
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words of the text, at most 2,000."""
+        return _WORD.findall(self.plain[:20_000])[:2_000] or [self.tag]
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """Lines and sentences that hold at least three words."""
+        found = (s.strip() for s in _SENTENCE.findall(self.plain[:20_000]))
+        return [s for s in found if s.count(" ") >= 2] or [" ".join(self.words[:12])]
+
+    @property
+    def tag(self) -> str:
+        """Six characters that tell this text from others."""
+        return f"{self.seed:08x}"[:6]
+
+    def pick(self, key: str, among: int) -> int:
+        """Return a number below `among`, fixed by the text and `key`."""
+        return zlib.crc32(key.encode(), self.seed) % among
+
+    def label(self, names: tuple[str, ...], at: int) -> str | None:
+        """Return the value that stands after the first of `names`; its `at`-th, if it recurs."""
+        labels = self.labels
+        for name in names:
+            values = labels.get(name)
+            if values:
+                return values[at % len(values)]
+        return None
+
+    def label_all(self, names: tuple[str, ...]) -> list[str]:
+        """Return all values after the first of `names` that occurs."""
+        return next((self.labels[name] for name in names if name in self.labels), [])
+
+    def day(self, key: str) -> date:
+        """Return a date of the text, or one that follows from it."""
+        if self.dates:
+            return self.dates[self.pick(key, len(self.dates))]
+        return _FIRST_DAY + timedelta(days=self.pick(key, 9_000))
+
+
+def clean(value: str) -> str:
+    """Strip what surrounds a value in JSON, YAML, tables and Markdown."""
+    return value.strip().rstrip(",;|").strip().strip("\"'`*_").strip()
+
+
+def dates_in(text: str) -> list[date]:
+    """Return the dates written in `text`, in order, at most 100."""
+    found = []
+    for match in _DATE.finditer(text):
+        day = _date_of(match)
+        if day is not None:
+            found.append(day)
+        if len(found) == 100:
+            break
+    return found
+
+
+def first_number(text: str) -> float | None:
+    """Return the first number in `text`."""
+    match = _NUMBER.search(text)
+    return float(match.group().replace(",", "")) if match else None
+
+
+def _add(found: dict[str, list[str]], label: str, value: str) -> None:
+    value = clean(value)
+    values = found.setdefault(norm(label), [])
+    if value and len(values) < 100 and value not in values:
+        values.append(value)
+
+
+def _add_columns(found: dict[str, list[str]], text: str) -> None:
+    lines = [line for line in text[:20_000].splitlines() if line.count(",")][:50]
+    heads = lines[0].split(",") if len(lines) > 1 else []
+    if not all(_HEAD.match(head) for head in heads):
+        return
+    for line in lines[1:]:
+        cells = line.split(",")
+        if len(cells) == len(heads):
+            for head, cell in zip(heads, cells, strict=True):
+                _add(found, head, cell)
+
+
+def _date_of(match: re.Match[str]) -> date | None:
+    year, month, day, day2, name2, year2, name3, day3, year3 = match.groups()
+    if name2:
+        year, month, day = year2, str(_month(name2)), day2
+    elif name3:
+        year, month, day = year3, str(_month(name3)), day3
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+
+
+def _month(name: str) -> int:
+    return _MONTHS.index(name.lower()) + 1
