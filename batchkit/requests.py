@@ -1,0 +1,86 @@
+"""What is asked: a job's stored parts put together into the request that a provider receives.
+
+A *template* holds what many jobs share (model, parameters, schema, with files also the prompt);
+*own* holds what only this job has. Only what a provider would receive is content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from batchkit.model import Attachment, Document, Json, Price, Request
+
+CONTENT = (
+    "provider",
+    "model",
+    "max_tokens",
+    "system",
+    "params",
+    "extra_body",
+    "citations",
+    "prompt",
+)
+"""The parts of a template that a provider would receive, the schema aside; the rest is ours."""
+
+
+def digest(template: Mapping[str, Any], own: Mapping[str, Any], files: Sequence[str]) -> bytes:
+    """Return the identity of a job's content: 16 bytes; ``files`` are sha256 in order."""
+    content = {name: template.get(name) for name in CONTENT if template.get(name) is not None}
+    if template.get("schema") is not None:
+        content["schema"] = template["schema"]["fingerprint"]
+    written = _canonical([content, dict(own), list(files)])
+    return hashlib.sha256(written).digest()[:16]
+
+
+def template_digest(template: Mapping[str, Any]) -> bytes:
+    """Return the identity of a template as a row: 16 bytes over all of it."""
+    return hashlib.sha256(_canonical(dict(template))).digest()[:16]
+
+
+def assemble(
+    template: Mapping[str, Any],
+    own: Mapping[str, Any],
+    attachments: Sequence[Attachment] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Request:
+    """Put a request together; ``changes`` are what a retry sends differently.
+
+    Known changes: ``max_tokens``, and ``note``, which is told to the model after the prompt.
+    """
+    changed = changes or {}
+    note = changed.get("note")
+    prompt = own.get("prompt") or template.get("prompt")
+    messages = own.get("messages")
+    if note and messages is not None:
+        messages = [*messages, {"role": "user", "content": note}]
+    return Request(
+        model=template["model"],
+        max_tokens=int(changed.get("max_tokens") or template["max_tokens"]),
+        prompt=f"{prompt}\n\n{note}" if note and prompt else prompt,
+        messages=messages,
+        system=template.get("system"),
+        attachments=tuple(attachments),
+        params=template.get("params") or {},
+        extra_body=template.get("extra_body") or {},
+        schema=template.get("schema"),
+        citations=bool(template.get("citations")),
+    )
+
+
+def price_of(template: Mapping[str, Any]) -> Price | None:
+    """Return the price a template carries; None if it is unknown."""
+    stored: Json | None = template.get("price")
+    return None if stored is None else Price(**stored)
+
+
+def documents_of(stored: Sequence[Json] | None) -> list[Document]:
+    """Return stored documents as values."""
+    return [Document(**one) for one in stored or ()]
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)
