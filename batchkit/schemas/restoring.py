@@ -41,8 +41,8 @@ def _restored(value: Any, node: Any, defs: Mapping[str, Node]) -> Any:
     if not isinstance(value, dict):
         return value
     if form == "wrap":
-        inner = node["properties"]["result"]
-        return _restored(value["result"], inner, defs) if value.keys() == {"result"} else value
+        [(name, inner)] = node["properties"].items()
+        return _restored(value[name], inner, defs) if value.keys() == {name} else value
     if form == "tuple":
         return _tuple(value, node, defs)
     return _object(value, node, defs)

@@ -13,6 +13,7 @@ tuple                 object of ``item_0``, ``item_1``, …, and ``rest``
 set                   array; repeats are dropped on the way back
 ``Decimal``           number
 root not an object    ``{"result": …}``
+dict or list          dict's pairs in ``{"entries": …}``
 ====================  ==========================================================================
 """
 
@@ -61,8 +62,10 @@ def marked_schema(original: Node, rules: Rules) -> Node:
     writer = _Writer(rules, original.get("$defs", {}))
     root = writer.write(writer.target(original), ())
     if root.get("type") != "object" or MARK in root:
-        root = _fixed_object({"result": root}) | {MARK: {"as": "wrap"}}
-    return root | ({"$defs": writer.written} if writer.written else {})
+        root = _wrapped("result", root)
+    whole = root | ({"$defs": writer.written} if writer.written else {})
+    separated: Node = _separated(whole, writer.written)
+    return separated
 
 
 def bare(marked: Any) -> Any:
@@ -70,6 +73,24 @@ def bare(marked: Any) -> Any:
     if isinstance(marked, dict):
         return {key: bare(part) for key, part in marked.items() if key != MARK}
     return [bare(part) for part in marked] if isinstance(marked, list) else marked
+
+
+def _separated(node: Any, defs: Mapping[str, Node]) -> Any:
+    """Wrap the pairs that share a union with another array: an empty one could be either."""
+    if isinstance(node, list):
+        return [_separated(part, defs) for part in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _separated(part, defs) for key, part in node.items()}
+    if isinstance(node.get("anyOf"), list):
+        whole = [defs[_ref_name(part)] if "$ref" in part else part for part in node["anyOf"]]
+        pairs = [part.get(MARK, {}).get("as") == "pairs" for part in whole]
+        if sum(part.get("type") == "array" for part in whole) > sum(pairs) > 0:
+            found["anyOf"] = [
+                _wrapped("entries", part) if is_pairs else part
+                for part, is_pairs in zip(found["anyOf"], pairs, strict=True)
+            ]
+    return found
 
 
 class _Writer:
@@ -125,7 +146,7 @@ class _Writer:
         return self._defs[name]
 
     def _ref(self, node: Node, path: tuple[str, ...]) -> Node:
-        name = node["$ref"].removeprefix("#/$defs/")
+        name = _ref_name(node)
         target = self._definition(node["$ref"])
         if "description" in node and name not in self._inlining:
             # Neither strict mode takes words beside a $ref.
@@ -312,6 +333,14 @@ def _fixed_object(fields: dict[str, Node]) -> Node:
         "required": list(fields),
         "additionalProperties": False,
     }
+
+
+def _wrapped(name: str, node: Node) -> Node:
+    return _fixed_object({name: node}) | {MARK: {"as": "wrap"}}
+
+
+def _ref_name(node: Node) -> str:
+    return str(node["$ref"]).removeprefix("#/$defs/")
 
 
 def _wire_name(name: str, taken: Mapping[str, Node]) -> str:

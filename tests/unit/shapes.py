@@ -389,6 +389,14 @@ class Deep(BaseModel):
     maybe: dict[str, list[str] | None] = Field(default_factory=dict)
 
 
+class Either(BaseModel):
+    """A dict or a list, where the two look alike once a dict is a list of pairs."""
+
+    one: dict[str, int] | list[int]
+    other: list[Lookup | Numeric]
+    words: dict[str, str] | dict[str, int] | set[str] = {}
+
+
 class Misnamed(BaseModel):
     properties: dict[str, int]
     required: list[str] = []
@@ -656,6 +664,14 @@ SHAPES: dict[str, tuple[Any, list[Any]]] = {
                 "maybe": {"a": ["x"], "b": None},
             },
             {"cells": {}, "choice": [{"a": 1}], "optional": []},
+        ],
+    ),
+    "a dict or a list": (
+        Either,
+        [
+            {"one": {}, "other": [{}, [], {"a": LINE}], "words": []},
+            {"one": [], "other": [], "words": {}},
+            {"one": {"a": 1}, "other": [[1]], "words": {"a": 1}},
         ],
     ),
     "fields called as JSON Schema's own words": (

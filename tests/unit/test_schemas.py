@@ -628,3 +628,12 @@ def test_any_garbage_is_handed_through(dialect: Dialect, garbage: Any, data: st.
     schema = answer_schema(model, dialect)
     for answer in (garbage, {"result": garbage}):
         assert isinstance(check(restore(answer, schema), schema.original), list)
+
+
+def test_an_answer_deeper_than_python_reaches_is_handed_through() -> None:
+    schema = answer_schema(shapes.Chain, "openai")
+    deep: Any = None
+    for _ in range(5_000):
+        deep = {"value": 1, "next": deep}
+    assert restore(deep, schema) is deep
+    assert "recursion" in check(deep, schema.original)[0]

@@ -35,7 +35,7 @@ def _say(value: Any, node: dict[str, Any], defs: dict[str, Any]) -> Any:
         return _first(value, node["anyOf"], defs)
     form = node.get(MARK, {}).get("as")
     if form == "wrap":
-        return {"result": _say(value, node["properties"]["result"], defs)}
+        return {name: _say(value, part, defs) for name, part in node["properties"].items()}
     if form == "json":
         return orjson.dumps(value).decode()
     if form == "tuple":
