@@ -78,14 +78,12 @@ _REFUSED = (
     (b"\xd0\xcf\x11\xe0", "an old Office file", "save it as PDF or text"),
     (b"PK\x03\x04", "a zip archive", "unpack it and add the files in it"),
     (b"\x1f\x8b", "gzip-compressed", "unpack it"),
-    (b"BZh", "bzip2-compressed", "unpack it"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-zip archive", "unpack it and add the files in it"),
     (b"II*\x00", "a TIFF image", "save it as PNG or PDF"),
     (b"MM\x00*", "a TIFF image", "save it as PNG or PDF"),
     (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image", "save it as PNG or JPEG"),
     (b"SQLite format 3\x00", "a SQLite database", "export it as CSV"),
-    (b"PAR1", "a Parquet file", "export it as CSV"),
     (b"\x7fELF", "a program", "add documents only"),
 )
 # The UTF-32 marks begin with the UTF-16 ones: the order matters.

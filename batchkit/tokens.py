@@ -107,7 +107,7 @@ def family_factor(model: str, purpose: Purpose) -> float:
     OpenAI: 1.0. GPT-6's tokenizer is not published, so its limit is 1.1. Claude has no public
     tokenizer: 1.1 expected and 1.25 for limits up to 4.6, 1.35 and 1.6 from 4.7 on (Anthropic says
     1.0 to 1.35 of the older one; independent counts 1.20 to 1.47). Any other model, as an
-    OpenAI-compatible server may have: 1.25 and 1.6.
+    OpenAI-compatible server may have: 1.2 and 1.4.
     """
     limit = purpose == "limit"
     if claude_version(model) is not None:
@@ -118,7 +118,7 @@ def family_factor(model: str, purpose: Purpose) -> float:
         return 1.0
     if model.lower().startswith(("gpt-", "ft:gpt-")):
         return 1.1 if limit else 1.0
-    return 1.6 if limit else 1.25
+    return 1.4 if limit else 1.2
 
 
 def bytes_bound(n_bytes: int, model: str) -> int:
