@@ -1,0 +1,111 @@
+"""Uploads and downloads on this host's disk, durable before anything depends on them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchkit.errors import ConfigError
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_TOKEN = 16
+_BUFFER = 1 << 20
+
+
+def new_token() -> str:
+    """Draw what marks every request of one batch: 18 of ``[a-z0-9]``, a letter first."""
+    return "bk" + "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN))
+
+
+def custom_id(token: str, seq: int) -> str:
+    """Name one request on the wire: the batch's token and the job's place in its lane."""
+    return f"{token}-{seq}"
+
+
+def seq_of(custom: str | None, token: str) -> int | None:
+    """Return the place a custom id stands for; None if it is not of this batch."""
+    if custom is None or not custom.startswith(f"{token}-"):
+        return None
+    rest = custom[len(token) + 1 :]
+    return int(rest) if rest.isascii() and rest.isdigit() else None
+
+
+class Spools:
+    """The folder for batches on their way out and back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.host = socket.gethostname()
+
+    def writer(self, token: str) -> SpoolWriter:
+        """Start the file of one batch's lines; raises ConfigError if the folder is not writable."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return SpoolWriter(self.folder / f"{token}.jsonl")
+        except OSError as error:
+            raise ConfigError(f"Cannot write to {self.folder}: {error.strerror}") from error
+
+    def incoming(self, token: str) -> Path:
+        """Return the folder for one batch's downloads, made if it is not there."""
+        folder = self.folder / f"{token}.results"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def forget(self, token: str) -> None:
+        """Remove everything of a batch that is over."""
+        (self.folder / f"{token}.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / f"{token}.results", ignore_errors=True)
+
+
+class SpoolWriter:
+    """Write lines once, count and hash them on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self.bytes = 0
+        self._hash = hashlib.sha256()
+        self._file = path.open("wb", buffering=_BUFFER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if kind is not None:
+            self.path.unlink(missing_ok=True)
+
+    def add(self, line: bytes) -> None:
+        """Append one line."""
+        written = line + b"\n"
+        self._file.write(written)
+        self._hash.update(written)
+        self.bytes += len(written)
+        self.count += 1
+
+    def seal(self) -> str:
+        """Make the file durable, directory entry included; return its sha256 in hex."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return self._hash.hexdigest()
+
+    def discard(self) -> None:
+        """Remove the file: the batch was not sealed."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
