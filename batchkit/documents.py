@@ -182,7 +182,7 @@ def pdf_text(data: bytes) -> list[str]:
     """
     try:
         with _opened(data) as pdf:
-            return [_page_text(pdf, index) for index in range(len(pdf))]
+            return [_page_text(pdf, index) or "" for index in range(len(pdf))]
     except _Unfit as error:
         raise ValidationError(f"the PDF {error}") from error.__cause__
 
@@ -273,7 +273,10 @@ def _look_pdf(data: bytes) -> _Look:
         pages = len(pdf)
         if pages == 0:
             raise _Unfit("is a PDF without pages: print it to PDF again")
-        text_bytes = sum(len(_page_text(pdf, index).encode()) for index in range(pages))
+        texts = [_page_text(pdf, index) for index in range(pages)]
+    if all(text is None for text in texts):
+        raise _Unfit(_pdf_problem("no page"))
+    text_bytes = sum(len(text.encode()) for text in texts if text)
     return _Look("pdf", "application/pdf", text_bytes, pages)
 
 
@@ -301,13 +304,14 @@ def _pdf_problem(said: str) -> str:
     return "is a broken PDF (it cannot be opened): open it in a viewer and print it to PDF again"
 
 
-def _page_text(pdf: PdfDocument, index: int) -> str:
+def _page_text(pdf: PdfDocument, index: int) -> str | None:
+    """Return a page's text, '' if it has none that can be read; None if there is no page."""
     from pypdfium2 import PdfiumError
 
     try:
         page = pdf[index]
     except PdfiumError:
-        return ""
+        return None
     try:
         text = page.get_textpage()
         try:

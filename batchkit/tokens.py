@@ -172,7 +172,7 @@ def length_floor(n_bytes: int, model: str) -> Fraction:
 
 def _harder(text: str, raw: bytes, factor: Fraction) -> Fraction:
     """Return what another tokenizer may need beyond `factor`: for digits, accents, scripts."""
-    digits = sum(raw.count(digit) for digit in b"0123456789")
+    digits = len(raw) - len(raw.translate(None, b"0123456789"))
     # A third of the digits' tokens, times the factor, is in the count already.
     extra = digits * max(Fraction(0), 1 - factor / 3)
     if not text.isascii():

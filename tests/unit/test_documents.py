@@ -245,12 +245,12 @@ def test_texts_and_pdfs_out_of_hand_are_checked_too():
 def test_every_metadata_and_licence_file_of_this_environment_is_read():
     """The demo's documents."""
     files = [
-        found.locate_file(file)
+        Path(str(found.locate_file(file)))
         for found in distributions()
         for file in found.files or ()
         if file.name == "METADATA" or file.name.upper().startswith("LICENSE")
     ]
-    seen = [inspect(str(file)) for file in files if file.is_file() and file.stat().st_size]
+    seen = [inspect(file) for file in files if file.is_file() and file.stat().st_size]
     assert len(seen) > 20
     assert {document.kind for document in seen} == {"text"}
     assert all(load(document).data for document in seen)

@@ -27,11 +27,25 @@ from batchkit.pricing import (
     table_price,
     upper_bound,
 )
-from batchkit.tokens import bound_tokens, counted_tokens
+from batchkit.tokens import Dialect, bound_tokens, counted_tokens
 from tests.unit.files import jpeg, pdf, png
 
 DAY = date(2026, 11, 22)
 PER_TOKEN = 1_000  # nano-dollars a token at 1 USD per million
+
+
+def batch_price(provider, model, now=DAY):
+    """Return a price that is there."""
+    price = table_price(provider, model, now=now)
+    assert price is not None
+    return price
+
+
+def standard_price(provider, model):
+    """Return a full price that is there."""
+    price = full_price(provider, model, now=DAY)
+    assert price is not None
+    return price
 
 
 def dollars(price, *names):
@@ -51,10 +65,10 @@ def dollars(price, *names):
 )
 def test_the_table_has_todays_batch_prices(provider, model, wanted):
     """As published on 2026-11-21; standard prices are twice as much."""
-    price = table_price(provider, model, now=DAY)
+    price = batch_price(provider, model)
     assert dollars(price, "input", "output", "cached", "cache_write") == wanted
     assert "batch" in price.source
-    full = full_price(provider, model, now=DAY)
+    full = standard_price(provider, model)
     assert (full.input, full.output) == (2 * price.input, 2 * price.output)
 
 
@@ -75,13 +89,13 @@ def test_unknown_models_and_providers_have_no_price(provider, model):
 
 def test_a_clock_before_the_first_verified_rates_changes_nothing():
     """Dates before 2026-10-14 give standard prices in the table's own functions."""
-    early = table_price("openai", "gpt-6.1-sol", now=datetime(2020, 1, 1, tzinfo=UTC))
-    assert early == replace(table_price("openai", "gpt-6.1-sol", now=DAY), source=early.source)
+    early = batch_price("openai", "gpt-6.1-sol", datetime(2020, 1, 1, tzinfo=UTC))
+    assert early == replace(batch_price("openai", "gpt-6.1-sol"), source=early.source)
 
 
 def test_long_contexts_are_in_the_price():
     """Above 272,000 tokens all of a request's tokens are dearer."""
-    price = table_price("openai", "gpt-6.1-sol", now=DAY)
+    price = batch_price("openai", "gpt-6.1-sol")
     assert price.long_context_above == 272_000
     at = cost(Usage(input_tokens=272_000, output_tokens=0), price)
     above = cost(Usage(input_tokens=272_001, output_tokens=0), price)
@@ -152,10 +166,10 @@ def test_costs_are_rounded_up_once_per_answer():
 
 def test_the_price_of_a_known_answer():
     """10,000 tokens in and 500 out of claude-sonnet-5-5 in batch: 1.25 cents."""
-    price = table_price("anthropic", "claude-sonnet-5-5", now=DAY)
+    price = batch_price("anthropic", "claude-sonnet-5-5")
     usage = Usage(input_tokens=10_000, output_tokens=500)
     assert cost(usage, price) == usd("0.0125")
-    assert cost(usage, full_price("anthropic", "claude-sonnet-5-5", now=DAY)) == usd("0.025")
+    assert cost(usage, standard_price("anthropic", "claude-sonnet-5-5")) == usd("0.025")
     assert expected(10_000, 500, price) == usd("0.0125")
 
 
@@ -232,14 +246,15 @@ def vars_of(price):
 
 def test_the_hours_cache_is_in_the_bound_only_where_it_can_be_written():
     """Anthropic writes where the request says so, OpenAI by itself."""
-    price = table_price("anthropic", "claude-sonnet-5-5", now=DAY)
+    price = batch_price("anthropic", "claude-sonnet-5-5")
     assert upper_bound(1_000, 0, price, caching="none") == 1_000 * PER_TOKEN
     assert upper_bound(1_000, 0, price, caching="5m") == 1_250 * PER_TOKEN
     assert upper_bound(1_000, 0, price) == 2_000 * PER_TOKEN
-    marked = [{"role": "user", "content": [{"text": "x", "cache_control": {"type": "ephemeral"}}]}]
+    control = {"type": "ephemeral"}
+    marked = [{"role": "user", "content": [{"text": "x", "cache_control": control}]}]
     assert caching_of("anthropic", [{"role": "user", "content": "x"}]) == "none"
     assert caching_of("anthropic", {"messages": marked}) == "5m"
-    marked[0]["content"][0]["cache_control"]["ttl"] = "1h"
+    control["ttl"] = "1h"
     assert caching_of("anthropic", {"messages": marked}) == "1h"
     assert caching_of("openai", []) == "1h"
     assert caching_of("somebody", []) == "1h"
@@ -356,13 +371,13 @@ def test_no_bound_is_below_what_the_simulator_counts(documents, model):
 
     schema = {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}
     claude = "claude" in model
-    dialect = "anthropic" if claude else "openai"
+    dialect: Dialect = "anthropic" if claude else "openai"
     for some in ([], *([one] for one in documents), documents):
         request = Request(
             model, 100, prompt="Read it.", system="Hi.", attachments=some, schema=schema
         )
         body = anthropic_body(request) if claude else openai_body(request)
-        counted = (read_anthropic if claude else read_openai)(body, None).tokens(model)
+        counted = (read_anthropic if claude else read_openai)(body, no_files).tokens(model)
         found = measure(request)
         near = counted_tokens(
             found.texts,
@@ -373,6 +388,10 @@ def test_no_bound_is_below_what_the_simulator_counts(documents, model):
             json_texts=found.json_texts,
         )
         assert counted <= near <= bound_tokens(found.size, model, dialect)
+
+
+def no_files(file_id):
+    raise LookupError(file_id)
 
 
 def anthropic_body(request):
