@@ -387,10 +387,23 @@ def measure(request: Request) -> Measured:
         _walk(message, found)
     for attachment in request.attachments:
         _attach(attachment, found)
-    sent = [request.schema, *request.params.values(), *request.extra_body.values()]
+    _ask(request.schema, found)
+    sent = [*request.params.values(), *request.extra_body.values()]
     found.json_texts += [orjson.dumps(one, default=str).decode() for one in sent if one]
     found.tools = len(request.params.get("tools") or request.extra_body.get("tools") or ())
     return found
+
+
+def _ask(schema: Mapping[str, Any] | None, found: Measured) -> None:
+    """Count what asks for the answer's form: a strict schema, or words in the system prompt."""
+    if schema is None:
+        return
+    if schema.get("mode") == "plain":
+        found.messages += 1
+        found.texts.append(str(schema.get("instruction") or ""))
+    else:  # the marked schema is the sent one and a few notes
+        sent = schema.get("wire") or schema.get("marked") or schema
+        found.json_texts.append(orjson.dumps(sent, default=str).decode() + str(schema.get("name")))
 
 
 def _weight(text: str) -> int:
@@ -400,7 +413,8 @@ def _weight(text: str) -> int:
 def _attach(attachment: Attachment, found: Measured) -> None:
     document = attachment.document
     found.attachments += 1
-    found.texts.append(document.name)
+    # Where a provider has no place for a text's name, it stands above and below the text.
+    found.texts.append(f"Document: {document.name}\n\nEnd of document: {document.name}")
     if document.kind == "image":
         found.images.append((document.width or 0, document.height or 0))
     elif document.kind == "pdf":

@@ -338,6 +338,18 @@ def test_a_request_is_measured_with_or_without_its_documents_bytes(documents):
     assert loaded.json_bytes > 0
 
 
+def test_a_schema_is_measured_as_it_is_sent():
+    """The sent one in strict mode, in plain mode its words; not what is kept beside it."""
+    kept = {"name": "Answer", "original": {"$defs": "x" * 9_000}, "fingerprint": "f" * 64}
+    wire = {"type": "object"}
+    strict = kept | {"mode": "strict", "marked": wire, "instruction": None}
+    size = measure(Request("gpt-5", 10, prompt="x", schema=strict)).size
+    assert len(str(wire)) <= size.json_bytes < 100
+    plain = kept | {"mode": "plain", "marked": {}, "instruction": "Answer in JSON."}
+    size = measure(Request("gpt-5", 10, prompt="x", schema=plain)).size
+    assert (size.json_bytes, size.text_bytes, size.messages) == (0, 16, 2)
+
+
 def test_files_inside_messages_are_opened():
     """Data URLs and base64 sources of both dialects; what only the provider knows is unsized."""
     paper = base64.b64encode(pdf("one", "two")).decode()
