@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,7 +19,12 @@ from batchkit.simulator.world import Batch, Knock, StoredFile
 _CUSTOM_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 _DAY = 86_400
 _MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5")
-_MAGIC = ((b"%PDF-", "application/pdf"), (b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"GIF8", "image/gif"))
+_MAGIC = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+)
 
 
 def refused(
@@ -31,7 +37,15 @@ def refused(
 
 
 def answer(call: Call, office: Office) -> Reply:
-    """Answer a call."""
+    """Answer a call; an error's body carries the request id of its header."""
+    reply = _answer(call, office)
+    if reply.status < 400 or not isinstance(reply.body, bytes):
+        return reply
+    named = reply.body.replace(b'"request_id":null', f'"request_id":"{call.request_id}"'.encode())
+    return replace(reply, body=named)
+
+
+def _answer(call: Call, office: Office) -> Reply:
     key = office.key_of(call)
     if not office.admits(key):
         return refused(401, "invalid x-api-key" if key else "x-api-key header is required")
@@ -39,7 +53,9 @@ def answer(call: Call, office: Office) -> Reply:
     if not call.headers.get("anthropic-version"):
         return refused(400, "anthropic-version: header is required")
     per_minute = office.settings.requests_per_minute
-    if parts[:2] == ["messages", "batches"] and office.over_rate(f"anthropic/{call.workspace}", per_minute, 60, call.now):
+    if parts[:2] == ["messages", "batches"] and office.over_rate(
+        f"anthropic/{call.workspace}", per_minute, 60, call.now
+    ):
         return refused(429, "This request would exceed your organization's rate limit.")
     try:
         return _dispatch(call, office, parts)
@@ -51,12 +67,21 @@ def route_name(method: str, path: str) -> str:
     """Return a route's name, as the fault plan knows it."""
     parts = path.removeprefix("/v1/").strip("/").split("/")
     if parts[0] == "files":
-        return {("POST", 1): "files.create", ("GET", 1): "files.list", ("GET", 2): "files.retrieve",
-                ("DELETE", 2): "files.delete", ("GET", 3): "files.content"}.get((method, len(parts)), "unknown")
+        return {
+            ("POST", 1): "files.create",
+            ("GET", 1): "files.list",
+            ("GET", 2): "files.retrieve",
+            ("DELETE", 2): "files.delete",
+            ("GET", 3): "files.content",
+        }.get((method, len(parts)), "unknown")
     if parts[:2] == ["messages", "batches"]:
         last = {"cancel": "batches.cancel", "results": "batches.results"}.get(parts[-1])
-        return last or {("POST", 2): "batches.create", ("GET", 2): "batches.list", ("GET", 3): "batches.retrieve",
-                        ("DELETE", 3): "batches.delete"}.get((method, len(parts)), "unknown")
+        return last or {
+            ("POST", 2): "batches.create",
+            ("GET", 2): "batches.list",
+            ("GET", 3): "batches.retrieve",
+            ("DELETE", 3): "batches.delete",
+        }.get((method, len(parts)), "unknown")
     if parts == ["messages"]:
         return "messages.create"
     return ".".join(parts) if parts[0] in ("models", "messages") else "unknown"
@@ -77,7 +102,10 @@ def _dispatch(call: Call, office: Office, parts: list[str]) -> Reply:
 
 
 def _models() -> Reply:
-    data = [{"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"} for name in _MODELS]
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
+        for name in _MODELS
+    ]
     return said({"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
 
 
@@ -89,7 +117,9 @@ def _ask(call: Call, office: Office) -> Reply:
     if call.workspace in office.world.broke:
         return refused(402, "Your credit balance is too low to access the Anthropic API.")
     params = call.json()
-    answer = anthropic_bodies.answer(params, office.desk(call, "anthropic", call.now), _version(call))
+    answer = anthropic_bodies.answer(
+        params, office.desk(call, "anthropic", call.now), _version(call)
+    )
     office.note_answer(call, "anthropic.messages.create", params, answer)
     if answer.stuck:
         return refused(529, "Overloaded")
@@ -100,7 +130,9 @@ def _count(call: Call, office: Office) -> Reply:
     if office.over_rate(f"count/{call.workspace}", office.settings.counts_per_minute, 60, call.now):
         return refused(429, "Token counting rate limit exceeded.")
     try:
-        tokens = anthropic_bodies.count(call.json(), office.desk(call, "anthropic", call.now), _version(call))
+        tokens = anthropic_bodies.count(
+            call.json(), office.desk(call, "anthropic", call.now), _version(call)
+        )
     except Unfit as why:
         return refused(why.status, why.message, why.code)
     return said({"input_tokens": tokens})
@@ -139,18 +171,28 @@ def _create_problem(call: Call, office: Office, body: Any) -> Reply | None:
     if not isinstance(requests, list) or not requests:
         return refused(400, "requests: List should have at least 1 item after validation, not 0")
     if len(requests) > office.settings.anthropic_batch_requests:
-        return refused(413, f"requests: List should have at most {office.settings.anthropic_batch_requests} items")
+        return refused(
+            413,
+            f"requests: List should have at most {office.settings.anthropic_batch_requests} items",
+        )
     envelope = _envelope_problem(requests)
     if envelope is not None:
         return refused(400, envelope)
-    if office.settings.sampling_refused == "create" and _version(call) >= anthropic_bodies.STRICT_VERSION:
+    if (
+        office.settings.sampling_refused == "create"
+        and _version(call) >= anthropic_bodies.STRICT_VERSION
+    ):
         for i, request in enumerate(requests):
             for key in anthropic_bodies.SAMPLING:
                 if key in request["params"]:
-                    return refused(400, f"requests.{i}.params.{key}: not supported with this anthropic-version")
+                    return refused(
+                        400, f"requests.{i}.params.{key}: not supported with this anthropic-version"
+                    )
     queued = sum(batch.total for batch in office.enqueued(call.workspace, "anthropic", call.now))
     if office.settings.queued_requests and queued + len(requests) > office.settings.queued_requests:
-        return refused(429, "This request would exceed the number of batch requests in your processing queue.")
+        return refused(
+            429, "This request would exceed the number of batch requests in your processing queue."
+        )
     return None
 
 
@@ -184,8 +226,15 @@ def _new_batch(call: Call, office: Office, requests: list[Json]) -> Batch:
             stuck = stuck or b"[[sim:expire" in line
             lines.write(line)
     batch = Batch(
-        batch_id, "anthropic", call.workspace, call.now, len(requests), duration(batch_id, office.settings),
-        version=_version(call), stuck=stuck, number=number,
+        batch_id,
+        "anthropic",
+        call.workspace,
+        call.now,
+        len(requests),
+        duration(batch_id, office.settings),
+        version=_version(call),
+        stuck=stuck,
+        number=number,
     )
     with world.lock:
         world.keep(batch)
@@ -200,13 +249,19 @@ def _list_batches(call: Call, office: Office) -> Reply:
         return refused(400, "limit: Input should be between 1 and 1000")
     page, more = _page(shown, call.asked("after_id"), call.asked("before_id"), int(told))
     data = [batch_object(office.look(batch, call.now), office, call) for batch in page]
-    return said({
-        "data": data, "has_more": more, "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-    })
+    return said(
+        {
+            "data": data,
+            "has_more": more,
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+        }
+    )
 
 
-def _page(shown: list[Batch], after: str | None, before: str | None, limit: int) -> tuple[list[Batch], bool]:
+def _page(
+    shown: list[Batch], after: str | None, before: str | None, limit: int
+) -> tuple[list[Batch], bool]:
     ids = [batch.id for batch in shown]
     if before is not None and before in ids:
         newer = shown[: ids.index(before)]
@@ -224,7 +279,9 @@ def _cancel(call: Call, office: Office, batch: Batch) -> Reply:
         with office.world.lock:
             office.runs.pop(batch.id, None)
             batch = office.world.keep(cancelled(batch, call.now))
-        office.world.note(Knock(call.now, "anthropic.batches.cancel", 200, retry_count(call), batch.id))
+        office.world.note(
+            Knock(call.now, "anthropic.batches.cancel", 200, retry_count(call), batch.id)
+        )
         return said(batch_object(batch, office, call))
     return said(batch_object(office.look(batch, call.now), office, call))
 
@@ -255,9 +312,14 @@ def batch_object(batch: Batch, office: Office, call: Call, *, fresh: bool = Fals
     archived = ended and call.now >= _archived_at(batch, office)
     status = "ended" if ended else "canceling" if batch.cancel_at is not None else "in_progress"
     return {
-        "id": batch.id, "type": "message_batch", "processing_status": status,
-        "request_counts": _counts(batch, plan.end) if ended else {**_NOTHING, "processing": batch.total},
-        "created_at": rfc3339(batch.created_at), "expires_at": rfc3339(plan.expires_at),
+        "id": batch.id,
+        "type": "message_batch",
+        "processing_status": status,
+        "request_counts": _counts(batch, plan.end)
+        if ended
+        else {**_NOTHING, "processing": batch.total},
+        "created_at": rfc3339(batch.created_at),
+        "expires_at": rfc3339(plan.expires_at),
         "ended_at": rfc3339(plan.ends_at) if ended else None,
         "cancel_initiated_at": rfc3339(batch.cancel_at) if batch.cancel_at is not None else None,
         "archived_at": rfc3339(_archived_at(batch, office)) if archived else None,
@@ -290,15 +352,18 @@ def _files(call: Call, office: Office, rest: list[str]) -> Reply:
     if not rest:
         return _upload(call, office) if call.method == "POST" else _list_files(call, office)
     file = office.world.files.get(rest[0])
-    if file is None or file.deleted or (file.dialect, file.workspace) != ("anthropic", call.workspace):
+    if (
+        file is None
+        or file.deleted
+        or (file.dialect, file.workspace) != ("anthropic", call.workspace)
+    ):
         return refused(404, f"File not found: {rest[0]}")
     if file.expired(call.now):
         return refused(404, f"File expired: {rest[0]}", "file_expired")
     if rest[1:] == ["content"]:
         return refused(400, "This file is not downloadable: uploaded files cannot be downloaded.")
     if call.method == "DELETE":
-        gone = StoredFile(**{name: getattr(file, name) for name in StoredFile.__slots__} | {"deleted": True})
-        office.world.keep(gone)
+        office.world.keep(replace(file, deleted=True))
         return said({"id": file.id, "type": "file_deleted"})
     return said(file_object(file))
 
@@ -311,10 +376,21 @@ def _upload(call: Call, office: Office) -> Reply:
     if lives and not (lives.isdigit() and 3_600 <= int(lives) <= 90 * _DAY):
         return refused(400, "expires_in_seconds: Input should be between 3600 and 7776000")
     file_id, number = office.world.new_id("file_")
-    file = office.store(call, StoredFile(
-        file_id, "anthropic", call.workspace, upload.filename or "upload", "user", _media_type(upload.path, upload.content_type),
-        upload.size, call.now, call.now + int(lives) if lives else None, number=number,
-    ))
+    file = office.store(
+        call,
+        StoredFile(
+            file_id,
+            "anthropic",
+            call.workspace,
+            upload.filename or "upload",
+            "user",
+            _media_type(upload.path, upload.content_type),
+            upload.size,
+            call.now,
+            call.now + int(lives) if lives else None,
+            number=number,
+        ),
+    )
     office.world.note(Knock(call.now, "anthropic.files.create", 200, retry_count(call), file.id))
     return said(file_object(file))
 
@@ -328,15 +404,21 @@ def _media_type(path: Any, told: str) -> str:
 def file_object(file: StoredFile) -> Json:
     """Return a file as Anthropic shows it."""
     return {
-        "id": file.id, "type": "file", "filename": file.filename, "mime_type": file.media_type,
-        "size_bytes": file.size, "created_at": rfc3339(file.created_at), "downloadable": False,
+        "id": file.id,
+        "type": "file",
+        "filename": file.filename,
+        "mime_type": file.media_type,
+        "size_bytes": file.size,
+        "created_at": rfc3339(file.created_at),
+        "downloadable": False,
         "expires_at": rfc3339(file.expires_at) if file.expires_at else None,
     }
 
 
 def _list_files(call: Call, office: Office) -> Reply:
     files = [
-        f for f in list(office.world.files.values())
+        f
+        for f in list(office.world.files.values())
         if (f.dialect, f.workspace) == ("anthropic", call.workspace) and not f.gone(call.now)
     ]
     files.sort(key=lambda f: f.number, reverse=True)

@@ -9,22 +9,45 @@ from typing import Any
 from batchkit.simulator.citations import cite, uncited_problem
 from batchkit.simulator.outcomes import Outcome
 from batchkit.simulator.prompt import Prompt, Unfit, output_tokens, read_anthropic
-from batchkit.simulator.source import Source
 from batchkit.simulator.wire import Json
 from batchkit.simulator.writer import Answer, Desk, Schema, Written
 
 STRICT_VERSION = "2026-10-21"
 SAMPLING = ("temperature", "top_p", "top_k")
-_NEVER_BATCHED = ("speed", "store", "previous_thread_event_id", "cache_hint", "context_hint", "fallbacks")
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error",
-          403: "permission_error", 404: "not_found_error", 408: "timeout_error", 409: "conflict_error",
-          413: "request_too_large", 422: "invalid_request_error", 429: "rate_limit_error",
-          500: "api_error", 502: "api_error", 503: "api_error", 504: "timeout_error", 529: "overloaded_error"}
-_MIN_CACHED = ((re.compile(r"claude-(opus-4-[56]|haiku-4-5)"), 4_096),
-               (re.compile(r"claude-(opus-5|fable-5|mythos-5)"), 512))
+_NEVER_BATCHED = (
+    "speed",
+    "store",
+    "previous_thread_event_id",
+    "cache_hint",
+    "context_hint",
+    "fallbacks",
+)
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_MIN_CACHED = (
+    (re.compile(r"claude-(opus-4-[56]|haiku-4-5)"), 4_096),
+    (re.compile(r"claude-(opus-5|fable-5|mythos-5)"), 512),
+)
 
 
-def error_body(status: int, message: str, request_id: str | None = None, code: str | None = None) -> Json:
+def error_body(
+    status: int, message: str, request_id: str | None = None, code: str | None = None
+) -> Json:
     """Return an error as Anthropic writes it; `code` goes to `details.error_code`."""
     error: Json = {"type": _TYPES.get(status, "api_error"), "message": message}
     if code is not None:
@@ -63,7 +86,9 @@ def check(params: Any, desk: Desk, version: str) -> None:
     if not isinstance(limit, int) or limit < (1 if desk.batched else 0):
         raise Unfit("max_tokens: Input should be greater than or equal to 1")
     if limit > 300_000:
-        raise Unfit(f"max_tokens: {limit} > 300000, which is the maximum allowed number of output tokens")
+        raise Unfit(
+            f"max_tokens: {limit} > 300000, which is the maximum allowed number of output tokens"
+        )
     if "output_format" in params:
         raise Unfit("output_format: Extra inputs are not permitted")
     if desk.batched:
@@ -99,7 +124,9 @@ def _check_blocks(i: int, role: str, blocks: list[Json], version: str) -> None:
         if version < STRICT_VERSION:
             continue
         if role == "assistant" and block.get("type") == "document":
-            raise Unfit(f"messages.{i}.content.{n}: `document` blocks are not allowed in assistant turns")
+            raise Unfit(
+                f"messages.{i}.content.{n}: `document` blocks are not allowed in assistant turns"
+            )
         if role == "user" and block.get("type") == "text" and block.get("citations"):
             raise Unfit(f"messages.{i}.content.{n}.citations: must be empty on user text blocks")
 
@@ -118,7 +145,9 @@ def _answer(params: Any, desk: Desk, version: str, custom_id: str) -> Answer:
     check(params, desk, version)
     schema = _schema(params, desk)
     prompt = read_anthropic(params, desk.fetch)
-    problem = uncited_problem(prompt, structured=bool((params.get("output_config") or {}).get("format")))
+    problem = uncited_problem(
+        prompt, structured=bool((params.get("output_config") or {}).get("format"))
+    )
     if problem is not None:
         raise Unfit(problem)
     outcome = desk.outcome(prompt, params, custom_id)
@@ -162,7 +191,9 @@ def forced_tool(params: Json) -> Json | None:
     return next((tool for tool in tools if tool.get("name") == choice.get("name")), None)
 
 
-def _reply(params: Json, prompt: Prompt, schema: Schema | None, outcome: Outcome, desk: Desk) -> Answer:
+def _reply(
+    params: Json, prompt: Prompt, schema: Schema | None, outcome: Outcome, desk: Desk
+) -> Answer:
     limit, model = int(params["max_tokens"]), str(params["model"])
     refused = outcome.traits & {"refuse", "filter"}
     written = Written("", 0, 0, True) if refused else desk.write(prompt, schema, outcome, limit)
@@ -172,32 +203,50 @@ def _reply(params: Json, prompt: Prompt, schema: Schema | None, outcome: Outcome
     stop = _stop(outcome, written, forced_tool(params) is not None)
     usage = _usage(prompt, model, written, outcome, desk)
     message: Json = {
-        "id": f"msg_{Source(prompt.text).seed:08x}{prompt.size:08x}", "type": "message", "role": "assistant",
-        "model": model, "content": content, "stop_reason": stop, "stop_sequence": None,
-        "stop_details": _details(outcome), "usage": usage,
+        "id": f"msg_{prompt.source.seed:08x}{prompt.size:08x}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": stop,
+        "stop_sequence": None,
+        "stop_details": _details(outcome),
+        "usage": usage,
     }
     if "extra" in outcome:
         message["novelty"] = 1
     cached = usage["cache_read_input_tokens"]
     total = usage["input_tokens"] + cached + usage["cache_creation_input_tokens"]
     return Answer(
-        200, message, not refused, total, cached, written.tokens, written.reasoning, faults=outcome.line_faults
+        200,
+        message,
+        not refused,
+        total,
+        cached,
+        written.tokens,
+        written.reasoning,
+        faults=outcome.line_faults,
     )
 
 
 def _content(
-    params: Json, prompt: Prompt, schema: Schema | None, outcome: Outcome, written: Written, desk: Desk
+    params: Json,
+    prompt: Prompt,
+    schema: Schema | None,
+    outcome: Outcome,
+    written: Written,
+    desk: Desk,
 ) -> list[Json]:
     blocks: list[Json] = []
     if "unknown-block" in outcome:
         blocks.append({"type": "dream", "dream": "of sheep"})
     tool = forced_tool(params)
     if tool is not None and written.whole and schema is not None:
-        made = schema.make(Source(prompt.text))
-        ident = f"toolu_{Source(prompt.text).seed:08x}"
+        made = schema.make(prompt.source)
+        ident = f"toolu_{prompt.source.seed:08x}"
         blocks.append({"type": "tool_use", "id": ident, "name": tool["name"], "input": made})
     elif schema is None and outcome.answer is None and any(d.cited for d in prompt.documents):
-        cited, uncut = cite(prompt.documents, Source(prompt.text), int(params["max_tokens"]))
+        cited, uncut = cite(prompt.documents, prompt.source, int(params["max_tokens"]))
         # What is quoted is not billed as output, what is said is.
         written.tokens = written.reasoning + sum(output_tokens(block["text"]) for block in cited)
         written.whole = written.whole and uncut
@@ -222,7 +271,11 @@ def _stop(outcome: Outcome, written: Written, tool: bool) -> str:
 def _details(outcome: Outcome) -> Json | None:
     if not outcome.traits & {"refuse", "filter"}:
         return None
-    return {"type": "refusal", "category": "general_harms", "explanation": "The simulator was asked to refuse."}
+    return {
+        "type": "refusal",
+        "category": "general_harms",
+        "explanation": "The simulator was asked to refuse.",
+    }
 
 
 def _usage(prompt: Prompt, model: str, written: Written, outcome: Outcome, desk: Desk) -> Json:
@@ -232,11 +285,16 @@ def _usage(prompt: Prompt, model: str, written: Written, outcome: Outcome, desk:
         read, wrote_5m, wrote_1h = min(outcome.cached, total), 0, 0
     return {
         "input_tokens": total - read - wrote_5m - wrote_1h,
-        "cache_creation_input_tokens": wrote_5m + wrote_1h, "cache_read_input_tokens": read,
-        "cache_creation": {"ephemeral_5m_input_tokens": wrote_5m, "ephemeral_1h_input_tokens": wrote_1h},
+        "cache_creation_input_tokens": wrote_5m + wrote_1h,
+        "cache_read_input_tokens": read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": wrote_5m,
+            "ephemeral_1h_input_tokens": wrote_1h,
+        },
         "output_tokens": written.tokens,
         "output_tokens_details": {"thinking_tokens": written.reasoning},
-        "server_tool_use": None, "service_tier": "batch" if desk.batched else "standard",
+        "server_tool_use": None,
+        "service_tier": "batch" if desk.batched else "standard",
     }
 
 
@@ -247,8 +305,10 @@ def _caching(prompt: Prompt, model: str, desk: Desk) -> tuple[int, int, int]:
     tokens, ttl, text = prompt.cached[-1]
     if tokens < next((least for family, least in _MIN_CACHED if family.match(model)), 1_024):
         return 0, 0, 0
-    key = hashlib.blake2b(f"{model}\0{ttl}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    lucky = Source(prompt.text).pick("cache", 1_000) < desk.settings.cache_hit_rate * 1_000
+    key = hashlib.blake2b(
+        f"{model}\0{ttl}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8
+    ).hexdigest()
+    lucky = prompt.source.pick("cache", 1_000) < desk.settings.cache_hit_rate * 1_000
     hit = lucky and desk.caches.get(key, 0.0) > desk.now
     desk.caches[key] = desk.now + (3_600 if ttl == "1h" else 300)
     if hit:

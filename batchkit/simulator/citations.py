@@ -23,11 +23,15 @@ def uncited_problem(prompt: Prompt, *, structured: bool) -> str | None:
 
 def cite(documents: list[Document], source: Source, limit: int) -> tuple[list[Json], bool]:
     """Return the answer's blocks, and whether they are all: they end where `limit` tokens do."""
-    blocks: list[Json] = [{"type": "text", "text": "According to the documents, ", "citations": None}]
+    blocks: list[Json] = [
+        {"type": "text", "text": "According to the documents, ", "citations": None}
+    ]
     for index, document in enumerate(documents):
         found = _citation(document, index, source)
         if found is not None:
-            blocks.append({"type": "text", "text": found["cited_text"].strip(), "citations": [found]})
+            blocks.append(
+                {"type": "text", "text": found["cited_text"].strip(), "citations": [found]}
+            )
             blocks.append({"type": "text", "text": f" (ref {source.tag}). ", "citations": None})
     kept: list[Json] = []
     for block in blocks:
@@ -42,8 +46,12 @@ def _citation(document: Document, index: int, source: Source) -> Json | None:
     part, match = _quote(document, source)
     if match is None:
         return None
-    head = {"cited_text": match.group(), "document_index": index, "document_title": document.title,
-            "file_id": document.file_id}
+    head = {
+        "cited_text": match.group(),
+        "document_index": index,
+        "document_title": document.title,
+        "file_id": document.file_id,
+    }
     if document.kind == "text":
         span = {"start_char_index": match.start(), "end_char_index": match.end()}
         return {"type": "char_location", **head, **span}
@@ -54,8 +62,14 @@ def _citation(document: Document, index: int, source: Source) -> Json | None:
     whole = document.parts[part]
     if document.kind == "content":
         return {"type": "content_block_location", **head, "cited_text": whole, **span}
-    return {"type": "search_result_location", "cited_text": whole, "search_result_index": index,
-            "source": document.source, "title": document.title, **span}
+    return {
+        "type": "search_result_location",
+        "cited_text": whole,
+        "search_result_index": index,
+        "source": document.source,
+        "title": document.title,
+        **span,
+    }
 
 
 def _quote(document: Document, source: Source) -> tuple[int, re.Match[str] | None]:
@@ -63,7 +77,9 @@ def _quote(document: Document, source: Source) -> tuple[int, re.Match[str] | Non
     start = source.pick("part", len(document.parts)) if document.parts else 0
     for offset in range(len(document.parts)):
         part = (start + offset) % len(document.parts)
-        found = [m for _, m in zip(range(20), _SENTENCE.finditer(document.parts[part]), strict=False)]
+        found = [
+            m for _, m in zip(range(20), _SENTENCE.finditer(document.parts[part]), strict=False)
+        ]
         if found:
             return part, found[source.pick("sentence", len(found))]
     return 0, None

@@ -40,7 +40,13 @@ def course(batch: Batch, settings: Settings) -> Course:
     ends = stops + slow * settings.finalizing_seconds * openai
     if batch.cancel_at is not None and batch.cancel_at < ends:
         stops = min(batch.cancel_at, stops)
-        return Course(starts, stops, batch.cancel_at + slow * settings.cancelling_seconds, expires, "cancelled")
+        return Course(
+            starts,
+            stops,
+            batch.cancel_at + slow * settings.cancelling_seconds,
+            expires,
+            "cancelled",
+        )
     return Course(starts, stops, ends, expires, "completed" if done <= expires else "expired")
 
 
@@ -49,9 +55,10 @@ def ran_by(batch: Batch, plan: Course, now: float) -> int:
     elapsed = min(now, plan.stops_at) - plan.starts_at
     if batch.problems or elapsed < 0:
         return 0
-    if batch.runs_for <= 0:
+    # Instants are too large for a difference of two to be exact to the microsecond.
+    if elapsed >= batch.runs_for - 1e-5:
         return batch.total
-    return min(batch.total, math.floor(batch.total * elapsed / batch.runs_for + 1e-9))
+    return math.floor(batch.total * elapsed / batch.runs_for)
 
 
 def turn_of(batch: Batch, plan: Course, index: int) -> float:

@@ -100,9 +100,17 @@ def ledger_of(office: Office, now: float) -> Ledger:
 
 def _batch_entry(office: Office, batch: Batch, entries: list[Entry]) -> BatchEntry:
     return BatchEntry(
-        batch.id, batch.dialect, batch.workspace, batch.created_at, batch.total,
-        sum(e.executed for e in entries), sum(e.billed for e in entries), batch.cancel_at is not None,
-        office.course(batch).end if batch.ended_at is not None else None, batch.input_file_id, batch.metadata,
+        batch.id,
+        batch.dialect,
+        batch.workspace,
+        batch.created_at,
+        batch.total,
+        sum(e.executed for e in entries),
+        sum(e.billed for e in entries),
+        batch.cancel_at is not None,
+        office.course(batch).end if batch.ended_at is not None else None,
+        batch.input_file_id,
+        batch.metadata,
     )
 
 
@@ -117,15 +125,29 @@ def _entries(office: Office, batch: Batch, now: float) -> Iterator[Entry]:
     for index, line in enumerate(read_lines(office.world.run_path(batch.id, "book"))):
         custom_id, digest, ran, billed, tokens_in, tokens_out = line
         ran = ran and index < done
-        yield Entry(batch.id, custom_id, digest, ran, billed and ran, tokens_in * ran, tokens_out * ran)
+        yield Entry(
+            batch.id, custom_id, digest, ran, billed and ran, tokens_in * ran, tokens_out * ran
+        )
 
 
 def _unrun(office: Office, batch: Batch) -> Iterator[Entry]:
     openai = batch.dialect == "openai"
-    path = office.world.path_of(batch.input_file_id) if openai else office.world.run_path(batch.id, "in")
+    path = (
+        office.world.path_of(batch.input_file_id)
+        if openai
+        else office.world.run_path(batch.id, "in")
+    )
     for request in read_lines(path):
         digest = body_hash(request["body" if openai else "params"])
-        yield Entry(batch.id, request["custom_id"], digest, executed=False, billed=False, input_tokens=0, output_tokens=0)
+        yield Entry(
+            batch.id,
+            request["custom_id"],
+            digest,
+            executed=False,
+            billed=False,
+            input_tokens=0,
+            output_tokens=0,
+        )
 
 
 def ledger_json(ledger: Ledger) -> bytes:

@@ -61,20 +61,28 @@ class Office:
             return self.read_file(file_id, dialect, workspace, desk.now)
 
         desk = Desk(
-            self.settings, fetch, self.rule, self.schemas,
+            self.settings,
+            fetch,
+            self.rule,
+            self.schemas,
             caches={} if batched else self.caches,
             counts=dict(self.world.counts) if batched else self.world.counts,
-            now=now, batched=batched,
+            now=now,
+            batched=batched,
         )
         return desk
 
-    def read_file(self, file_id: str, dialect: Dialect, workspace: str, now: float) -> tuple[bytes, str, str]:
+    def read_file(
+        self, file_id: str, dialect: Dialect, workspace: str, now: float
+    ) -> tuple[bytes, str, str]:
         """Return content, media type and name of a file for a request; raise `Unfit`."""
         file = self.world.files.get(file_id)
         if file is None or file.workspace != workspace or file.dialect != dialect or file.deleted:
             raise Unfit(f"File not found: {file_id}", param="file_id", status=404)
         if file.expired(now):
-            raise Unfit(f"File expired: {file_id}", param="file_id", code="file_expired", status=404)
+            raise Unfit(
+                f"File expired: {file_id}", param="file_id", code="file_expired", status=404
+            )
         return self.world.path_of(file_id).read_bytes(), file.media_type, file.filename
 
     def course(self, batch: Batch) -> Course:
@@ -91,18 +99,13 @@ class Office:
             plan = self.course(batch)
             if batch.ended_at is not None or now < plan.stops_at:
                 return batch
+            if batch.problems:
+                return self.world.change(batch.id, ended_at=plan.ends_at)
             run = self._executed(batch, plan, ran_by(batch, plan, now))
             if run.stuck and not batch.stuck and plan.end == "completed":
                 batch = self.world.change(batch.id, stuck=True)
-                return self.look_again(batch, now)
+                return self._look_again(batch, now)
             return self._ended(batch, plan, run) if now >= plan.ends_at else batch
-
-    def look_again(self, batch: Batch, now: float) -> Batch:
-        """Return the batch as of `now` after it proved to hold a request that never runs."""
-        plan = self.course(batch)
-        if now < plan.ends_at:
-            return batch
-        return self._ended(batch, plan, self._executed(batch, plan, ran_by(batch, plan, now)))
 
     def progress(self, batch: Batch, now: float) -> tuple[int, int]:
         """Return how many requests have succeeded and failed by `now`."""
@@ -119,15 +122,24 @@ class Office:
 
     def enqueued(self, workspace: str, dialect: Dialect, now: float) -> list[Batch]:
         """Return the batches of a workspace that still fill its queue."""
-        mine = [b for b in self.world.batches.values() if (b.workspace, b.dialect) == (workspace, dialect)]
-        return [b for b in mine if b.ended_at is None and not b.problems and now < self.course(b).ends_at]
+        mine = [
+            b
+            for b in self.world.batches.values()
+            if (b.workspace, b.dialect) == (workspace, dialect)
+        ]
+        return [
+            b
+            for b in mine
+            if b.ended_at is None and not b.problems and now < self.course(b).ends_at
+        ]
 
     def shown(self, dialect: Dialect, workspace: str, now: float) -> list[Batch]:
         """Return the batches that a listing shows, newest first."""
         newest = sorted(list(self.world.batches.values()), key=lambda b: b.number, reverse=True)
         lag = self.settings.list_lag_seconds
         return [
-            b for b in newest
+            b
+            for b in newest
             if (b.dialect, b.workspace, b.deleted) == (dialect, workspace, False)
             and b.created_at + lag <= now < b.created_at + self.settings.batch_retention
         ]
@@ -135,7 +147,11 @@ class Office:
     def find(self, call: Call, dialect: Dialect, batch_id: str) -> Batch | None:
         """Return a batch as of now; None if it is gone, another's, or the provider flaps."""
         batch = self.world.batches.get(batch_id)
-        if batch is None or (batch.dialect, batch.workspace) != (dialect, call.workspace) or batch.deleted:
+        if (
+            batch is None
+            or (batch.dialect, batch.workspace) != (dialect, call.workspace)
+            or batch.deleted
+        ):
             return None
         age = call.now - batch.created_at
         if age >= self.settings.batch_retention or age < self.settings.missing_after_create_seconds:
@@ -157,10 +173,19 @@ class Office:
 
     def note_answer(self, call: Call, route: str, body: Any, answer: Answer) -> None:
         """Enter a real-time request in the ledger."""
-        self.world.note(Knock(
-            call.now, route, answer.status, retry_count(call), None, body_hash(body), answer.billed,
-            answer.input_tokens, answer.output_tokens,
-        ))
+        self.world.note(
+            Knock(
+                call.now,
+                route,
+                answer.status,
+                retry_count(call),
+                None,
+                body_hash(body),
+                answer.billed,
+                answer.input_tokens,
+                answer.output_tokens,
+            )
+        )
 
     def store(self, call: Call, file: StoredFile) -> StoredFile:
         """Move an upload to its place and remember it."""
@@ -178,14 +203,21 @@ class Office:
 
     def _executed(self, batch: Batch, plan: Course, until: int) -> Run:
         run = self.runs.get(batch.id)
-        if run is None or (run.until != until and not (plan.end == "completed" and run.until == batch.total)):
+        if run is None or (
+            run.until != until and not (plan.end == "completed" and run.until == batch.total)
+        ):
             desk = self.desk(batch, batch.dialect, plan.starts_at)
             run = self.runs[batch.id] = execute(self.world, batch, plan, until, desk)
         return run
 
+    def _look_again(self, batch: Batch, now: float) -> Batch:
+        """Return the batch as of `now` after it proved to hold a request that never runs."""
+        plan = self.course(batch)
+        if now < plan.ends_at:
+            return batch
+        return self._ended(batch, plan, self._executed(batch, plan, ran_by(batch, plan, now)))
+
     def _ended(self, batch: Batch, plan: Course, run: Run) -> Batch:
-        if batch.problems:
-            return self.world.change(batch.id, ended_at=plan.ends_at)
         if plan.end != "completed" and run.stuck:
             # Its unrun lines must say why: expired or cancelled is known only now.
             self.runs.pop(batch.id, None)
@@ -207,10 +239,20 @@ class Office:
         self.world.run_path(batch.id, part).replace(path)
         kept = batch.output_expires or self.settings.openai_retention
         name = f"{batch.id}_{'output' if part == 'out' else 'error'}.jsonl"
-        self.world.keep(StoredFile(
-            file_id, "openai", batch.workspace, name, "batch_output", "application/jsonl",
-            path.stat().st_size, plan.ends_at, plan.ends_at + kept, number=number,
-        ))
+        self.world.keep(
+            StoredFile(
+                file_id,
+                "openai",
+                batch.workspace,
+                name,
+                "batch_output",
+                "application/jsonl",
+                path.stat().st_size,
+                plan.ends_at,
+                plan.ends_at + kept,
+                number=number,
+            )
+        )
         return file_id
 
 

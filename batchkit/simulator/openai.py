@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from batchkit.simulator import openai_bodies
@@ -13,8 +14,11 @@ from batchkit.simulator.settings import DAY
 from batchkit.simulator.wire import Call, Json, Malformed, Reply, said
 from batchkit.simulator.world import Batch, Knock, StoredFile
 
-_RATE_HEADERS = {"x-ratelimit-limit-requests": "10000", "x-ratelimit-remaining-requests": "9999",
-                 "x-ratelimit-reset-requests": "6ms"}
+_RATE_HEADERS = {
+    "x-ratelimit-limit-requests": "10000",
+    "x-ratelimit-remaining-requests": "9999",
+    "x-ratelimit-reset-requests": "6ms",
+}
 
 
 def refused(status: int, message: str, code: str | None = None, param: str | None = None) -> Reply:
@@ -30,7 +34,9 @@ def answer(call: Call, office: Office) -> Reply:
         masked = f"{key[:3]}***{key[-4:]}" if key else "none"
         return refused(401, f"Incorrect API key provided: {masked}.", "invalid_api_key")
     parts = call.path.removeprefix("/v1/").strip("/").split("/")
-    if office.over_rate(f"openai/{call.workspace}", office.settings.requests_per_minute, 60, call.now):
+    if office.over_rate(
+        f"openai/{call.workspace}", office.settings.requests_per_minute, 60, call.now
+    ):
         return refused(429, "Rate limit reached for requests.", "rate_limit_exceeded")
     try:
         return _dispatch(call, office, parts)
@@ -43,11 +49,20 @@ def route_name(method: str, path: str) -> str:
     parts = path.removeprefix("/v1/").strip("/").split("/")
     head, rest = parts[0], parts[1:]
     if head == "batches":
-        return {("POST", 0): "batches.create", ("GET", 0): "batches.list", ("GET", 1): "batches.retrieve",
-                ("POST", 2): "batches.cancel"}.get((method, len(rest)), "unknown")
+        return {
+            ("POST", 0): "batches.create",
+            ("GET", 0): "batches.list",
+            ("GET", 1): "batches.retrieve",
+            ("POST", 2): "batches.cancel",
+        }.get((method, len(rest)), "unknown")
     if head == "files":
-        return {("POST", 0): "files.create", ("GET", 0): "files.list", ("GET", 1): "files.retrieve",
-                ("DELETE", 1): "files.delete", ("GET", 2): "files.content"}.get((method, len(rest)), "unknown")
+        return {
+            ("POST", 0): "files.create",
+            ("GET", 0): "files.list",
+            ("GET", 1): "files.retrieve",
+            ("DELETE", 1): "files.delete",
+            ("GET", 2): "files.content",
+        }.get((method, len(rest)), "unknown")
     return ".".join(parts) if head in ("models", "responses", "chat", "embeddings") else "unknown"
 
 
@@ -68,7 +83,10 @@ def _dispatch(call: Call, office: Office, parts: list[str]) -> Reply:
 
 def _models() -> Reply:
     names = ("gpt-6.1-sol", "gpt-6-luna", "gpt-5.4-mini", "gpt-4o-mini")
-    data = [{"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "openai"} for name in names]
+    data = [
+        {"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "openai"}
+        for name in names
+    ]
     return said({"object": "list", "data": data})
 
 
@@ -79,7 +97,9 @@ def _ask(call: Call, office: Office, endpoint: str) -> Reply:
     answer = openai_bodies.answer(endpoint, body, office.desk(call, "openai", call.now))
     office.note_answer(call, f"openai.{endpoint[4:].replace('/', '.')}", body, answer)
     if answer.stuck:
-        return refused(500, "The server had an error while processing your request.", "server_error")
+        return refused(
+            500, "The server had an error while processing your request.", "server_error"
+        )
     return said(answer.body, answer.status, _RATE_HEADERS)
 
 
@@ -98,18 +118,18 @@ def _files(call: Call, office: Office, rest: list[str]) -> Reply:
     if not rest:
         return _upload(call, office) if call.method == "POST" else _list_files(call, office)
     file = office.world.files.get(rest[0])
-    if file is None or file.gone(call.now) or (file.dialect, file.workspace) != ("openai", call.workspace):
+    if (
+        file is None
+        or file.gone(call.now)
+        or (file.dialect, file.workspace) != ("openai", call.workspace)
+    ):
         return refused(404, f"No such File object: {rest[0]}", param="id")
     if rest[1:] == ["content"]:
         return office.serve_file(file.id, file.size, "application/octet-stream")
     if call.method == "DELETE":
-        office.world.keep(_deleted(file))
+        office.world.keep(replace(file, deleted=True))
         return said({"id": file.id, "object": "file", "deleted": True})
     return said(file_object(file))
-
-
-def _deleted(file: StoredFile) -> StoredFile:
-    return StoredFile(**{name: getattr(file, name) for name in StoredFile.__slots__} | {"deleted": True})
 
 
 def _upload(call: Call, office: Office) -> Reply:
@@ -119,11 +139,24 @@ def _upload(call: Call, office: Office) -> Reply:
     assert call.upload is not None
     upload, (file_id, number) = call.upload, office.world.new_id("file-")
     purpose = upload.fields["purpose"]
-    lives = upload.fields.get("expires_after[seconds]") or (30 * DAY if purpose == "batch" else None)
-    file = office.store(call, StoredFile(
-        file_id, "openai", call.workspace, upload.filename or "upload", purpose, upload.content_type,
-        upload.size, call.now, call.now + float(lives) if lives else None, number=number,
-    ))
+    lives = upload.fields.get("expires_after[seconds]") or (
+        30 * DAY if purpose == "batch" else None
+    )
+    file = office.store(
+        call,
+        StoredFile(
+            file_id,
+            "openai",
+            call.workspace,
+            upload.filename or "upload",
+            purpose,
+            upload.content_type,
+            upload.size,
+            call.now,
+            call.now + float(lives) if lives else None,
+            number=number,
+        ),
+    )
     office.world.note(Knock(call.now, "openai.files.create", 200, retry_count(call), file.id))
     return said(file_object(file))
 
@@ -135,7 +168,9 @@ def _upload_problem(call: Call, office: Office) -> Reply | None:
     batch = upload.fields["purpose"] == "batch"
     if batch and not (upload.filename or "").endswith(".jsonl"):
         return refused(400, "Invalid file format for Batch API. Must be .jsonl")
-    if upload.size > (office.settings.openai_batch_bytes if batch else office.settings.openai_file_bytes):
+    if upload.size > (
+        office.settings.openai_batch_bytes if batch else office.settings.openai_file_bytes
+    ):
         return refused(413, "The file is too large.")
     lives = upload.fields.get("expires_after[seconds]")
     anchored = upload.fields.get("expires_after[anchor]", "created_at") == "created_at"
@@ -147,16 +182,24 @@ def _upload_problem(call: Call, office: Office) -> Reply | None:
 def file_object(file: StoredFile) -> Json:
     """Return a file as OpenAI shows it."""
     return {
-        "id": file.id, "object": "file", "bytes": file.size, "created_at": int(file.created_at),
-        "filename": file.filename, "purpose": file.purpose, "status": "processed",
-        "expires_at": int(file.expires_at) if file.expires_at else None, "status_details": None,
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size,
+        "created_at": int(file.created_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "expires_at": int(file.expires_at) if file.expires_at else None,
+        "status_details": None,
     }
 
 
 def _list_files(call: Call, office: Office) -> Reply:
     mine = [
-        f for f in list(office.world.files.values())
-        if (f.dialect, f.workspace) == ("openai", call.workspace) and not f.gone(call.now)
+        f
+        for f in list(office.world.files.values())
+        if (f.dialect, f.workspace) == ("openai", call.workspace)
+        and not f.gone(call.now)
         and call.asked("purpose") in (None, f.purpose)
     ]
     mine.sort(key=lambda f: f.number, reverse=call.asked("order") != "asc")
@@ -171,10 +214,15 @@ def _page(call: Call, items: list[Json], default: int, most: int) -> Reply:
     places = [i for i, item in enumerate(items) if item["id"] == after]
     items = items[places[0] + 1 :] if places else items
     page = items[: int(told)]
-    return said({
-        "object": "list", "data": page, "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None, "has_more": len(items) > len(page),
-    })
+    return said(
+        {
+            "object": "list",
+            "data": page,
+            "first_id": page[0]["id"] if page else None,
+            "last_id": page[-1]["id"] if page else None,
+            "has_more": len(items) > len(page),
+        }
+    )
 
 
 # Batches
@@ -196,7 +244,9 @@ def _list_batches(call: Call, office: Office) -> Reply:
     page = _page(call, [{"id": batch.id} for batch in shown], 20, 100)
     if page.status != 200:
         return page
-    listed: Any = Call("GET", "", {}, {}, page.body if isinstance(page.body, bytes) else b"", 0).json()
+    listed: Any = Call(
+        "GET", "", {}, {}, page.body if isinstance(page.body, bytes) else b"", 0
+    ).json()
     batches = [office.look(office.world.batches[item["id"]], call.now) for item in listed["data"]]
     return said({**listed, "data": [batch_object(batch, office, call.now) for batch in batches]})
 
@@ -208,12 +258,16 @@ def _create(call: Call, office: Office) -> Reply:
     problem = create_problem(body, office.world, call.workspace, call.now)
     if problem is not None:
         return refused(400, problem.message, problem.code, problem.param)
-    if office.over_rate(f"openai.creates/{call.workspace}", office.settings.creates_per_hour, 3_600, call.now):
+    if office.over_rate(
+        f"openai.creates/{call.workspace}", office.settings.creates_per_hour, 3_600, call.now
+    ):
         return refused(429, "Rate limit reached for batch creation.", "rate_limit_exceeded")
     with office.world.lock:
         batch = _new_batch(call, office, body)
         office.world.keep(batch)
-        office.world.note(Knock(call.now, "openai.batches.create", 200, retry_count(call), batch.id))
+        office.world.note(
+            Knock(call.now, "openai.batches.create", 200, retry_count(call), batch.id)
+        )
     return said(batch_object(batch, office, call.now, fresh=True))
 
 
@@ -223,9 +277,21 @@ def _new_batch(call: Call, office: Office, body: Json) -> Batch:
     found = survey(office, call, body["endpoint"], body["input_file_id"], queue)
     expires = body.get("output_expires_after") or {}
     return Batch(
-        batch_id, "openai", call.workspace, call.now, found.total, duration(batch_id, office.settings),
-        body["endpoint"], body["input_file_id"], body.get("metadata"), expires.get("seconds"),
-        model=found.model, problems=tuple(found.problems), tokens=found.tokens, stuck=found.stuck, number=number,
+        batch_id,
+        "openai",
+        call.workspace,
+        call.now,
+        found.total,
+        duration(batch_id, office.settings),
+        body["endpoint"],
+        body["input_file_id"],
+        body.get("metadata"),
+        expires.get("seconds"),
+        model=found.model,
+        problems=tuple(found.problems),
+        tokens=found.tokens,
+        stuck=found.stuck,
+        number=number,
     )
 
 
@@ -240,7 +306,9 @@ def _cancel(call: Call, office: Office, batch: Batch) -> Reply:
         with office.world.lock:
             office.runs.pop(batch.id, None)
             batch = office.world.keep(cancelled(batch, call.now))
-        office.world.note(Knock(call.now, "openai.batches.cancel", 200, retry_count(call), batch.id))
+        office.world.note(
+            Knock(call.now, "openai.batches.cancel", 200, retry_count(call), batch.id)
+        )
     return said(batch_object(office.look(batch, call.now), office, call.now))
 
 
@@ -251,17 +319,25 @@ def batch_object(batch: Batch, office: Office, now: float, *, fresh: bool = Fals
     done, failed = (0, 0) if status in ("validating", "failed") else office.progress(batch, now)
     over = batch.ended_at is not None
     return {
-        "id": batch.id, "object": "batch", "endpoint": batch.endpoint,
-        "model": openai_bodies.resolved(batch.model) if batch.model and status != "validating" else None,
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint,
+        "model": openai_bodies.resolved(batch.model)
+        if batch.model and status != "validating"
+        else None,
         "errors": {"object": "list", "data": list(batch.problems)} if status == "failed" else None,
-        "input_file_id": batch.input_file_id, "completion_window": "24h", "status": status,
+        "input_file_id": batch.input_file_id,
+        "completion_window": "24h",
+        "status": status,
         "output_file_id": batch.output_file_id if over else None,
         "error_file_id": batch.error_file_id if over else None,
-        "created_at": int(batch.created_at), "expires_at": int(plan.expires_at),
+        "created_at": int(batch.created_at),
+        "expires_at": int(plan.expires_at),
         **_stamps(batch, plan, status, now),
         "request_counts": {
             "total": 0 if status in ("validating", "failed") else batch.total,
-            "completed": done, "failed": failed,
+            "completed": done,
+            "failed": failed,
         },
         "usage": _usage(batch) if over and status != "failed" else None,
         "metadata": batch.metadata,
@@ -294,7 +370,8 @@ def _stamps(batch: Batch, plan: Course, status: str, now: float) -> Json:
 def _usage(batch: Batch) -> Json:
     tally = batch.tally
     return {
-        "input_tokens": tally.input_tokens, "input_tokens_details": {"cached_tokens": tally.cached_tokens},
+        "input_tokens": tally.input_tokens,
+        "input_tokens_details": {"cached_tokens": tally.cached_tokens},
         "output_tokens": tally.output_tokens,
         "output_tokens_details": {"reasoning_tokens": tally.reasoning_tokens},
         "total_tokens": tally.input_tokens + tally.output_tokens,

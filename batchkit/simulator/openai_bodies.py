@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from batchkit.simulator.outcomes import Outcome
@@ -12,13 +13,28 @@ from batchkit.simulator.wire import Json
 from batchkit.simulator.writer import Answer, Desk, Schema, Written
 
 REFUSAL = "I'm sorry, but I can't help with that."
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error",
-          409: "conflict_error", 429: "rate_limit_error"}
-_CODES = {400: "invalid_value", 401: "invalid_api_key", 404: "not_found", 413: "request_too_large",
-          429: "rate_limit_exceeded", 500: "server_error", 503: "server_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
+_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_CODES = {
+    400: "invalid_value",
+    401: "invalid_api_key",
+    404: "not_found",
+    413: "request_too_large",
+    429: "rate_limit_exceeded",
+    500: "server_error",
+    503: "server_error",
+}
 
 
-def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> Json:
+def error_body(
+    status: int, message: str, code: str | None = None, param: str | None = None
+) -> Json:
     """Return an error as OpenAI writes it."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -62,7 +78,9 @@ def _answer(endpoint: str, body: Any, desk: Desk, custom_id: str) -> Answer:
 def _error(outcome: Outcome) -> Answer:
     status = outcome.status if outcome.status != 200 else 500
     message = outcome.message or f"The simulator was asked to answer {status}."
-    return Answer(status, error_body(status, message, _CODES.get(status)), faults=outcome.line_faults)
+    return Answer(
+        status, error_body(status, message, _CODES.get(status)), faults=outcome.line_faults
+    )
 
 
 def _check(body: Any, endpoint: str, desk: Desk) -> None:
@@ -70,15 +88,23 @@ def _check(body: Any, endpoint: str, desk: Desk) -> None:
         raise Unfit("The body must be a JSON object.", code="invalid_type")
     model = body.get("model")
     if not model:
-        raise Unfit("you must provide a model parameter", param="model", code="missing_required_parameter")
+        raise Unfit(
+            "you must provide a model parameter", param="model", code="missing_required_parameter"
+        )
     if not desk.knows(model):
         message = f"The model `{model}` does not exist or you do not have access to it."
         raise Unfit(message, code="model_not_found", status=404)
     needed = "messages" if endpoint == "/v1/chat/completions" else "input"
     if not body.get(needed) and "prompt" not in body:
-        raise Unfit(f"Missing required parameter: '{needed}'.", param=needed, code="missing_required_parameter")
+        raise Unfit(
+            f"Missing required parameter: '{needed}'.",
+            param=needed,
+            code="missing_required_parameter",
+        )
     if body.get("stream") and (desk.batched or endpoint != "/v1/embeddings"):
-        raise Unfit("Streaming is not supported here.", param="stream", code="unsupported_parameter")
+        raise Unfit(
+            "Streaming is not supported here.", param="stream", code="unsupported_parameter"
+        )
 
 
 def _schema(body: Json, desk: Desk) -> Schema | None:
@@ -106,23 +132,40 @@ def _asked(body: Json) -> Json | None:
     tool = forced_tool(body)
     if tool is None:
         return None
-    said = {"what": "function", "param": "tools[0].parameters", "code": "invalid_function_parameters"}
-    return {**said, "name": tool["name"], "strict": tool.get("strict"), "schema": tool.get("parameters") or {}}
+    said = {
+        "what": "function",
+        "param": "tools[0].parameters",
+        "code": "invalid_function_parameters",
+    }
+    return {
+        **said,
+        "name": tool["name"],
+        "strict": tool.get("strict"),
+        "schema": tool.get("parameters") or {},
+    }
 
 
 def _format(form: Json, param: str) -> Json:
     for key in ("name", "schema"):
         if not form.get(key):
-            raise Unfit(f"Missing required parameter: '{param}.{key}'.", param, "missing_required_parameter")
-    if not str(form["name"]).replace("_", "a").replace("-", "a").isalnum() or len(form["name"]) > 64:
-        raise Unfit(f"Invalid '{param}.name': does not match '^[a-zA-Z0-9_-]+$'.", param, "invalid_value")
+            raise Unfit(
+                f"Missing required parameter: '{param}.{key}'.", param, "missing_required_parameter"
+            )
+    if not _NAME.match(str(form["name"])):
+        raise Unfit(
+            f"Invalid '{param}.name': does not match '^[a-zA-Z0-9_-]+$'.", param, "invalid_value"
+        )
     return {**form, "what": "response_format", "param": param, "code": "invalid_json_schema"}
 
 
 def forced_tool(body: Json) -> Json | None:
     """Return the function that the request forces, with its name on top, or None."""
     choice = body.get("tool_choice")
-    tools = [tool.get("function", tool) for tool in body.get("tools") or () if tool.get("type") == "function"]
+    tools = [
+        tool.get("function", tool)
+        for tool in body.get("tools") or ()
+        if tool.get("type") == "function"
+    ]
     if choice == "required":
         return tools[0] if tools else None
     if not isinstance(choice, dict) or choice.get("type") != "function":
@@ -135,7 +178,9 @@ def _limit(body: Json) -> int | None:
     for key in ("max_output_tokens", "max_completion_tokens", "max_tokens"):
         if body.get(key) is not None:
             if not isinstance(body[key], int) or body[key] < 1:
-                raise Unfit(f"Invalid '{key}': integer below minimum value.", key, "integer_below_min_value")
+                raise Unfit(
+                    f"Invalid '{key}': integer below minimum value.", key, "integer_below_min_value"
+                )
             return int(body[key])
     return None
 
@@ -146,10 +191,16 @@ def _reply(
     tokens = prompt.tokens(str(body["model"]))
     times = int(body.get("n") or 1) if endpoint == "/v1/chat/completions" else 1
     made = Answer(
-        200, None, True, tokens, min(outcome.cached or 0, tokens), written.tokens * times,
-        written.reasoning * times, faults=outcome.line_faults,
+        200,
+        None,
+        True,
+        tokens,
+        min(outcome.cached or 0, tokens),
+        written.tokens * times,
+        written.reasoning * times,
+        faults=outcome.line_faults,
     )
-    ident = f"{Source(prompt.text).seed:08x}{tokens:08x}"
+    ident = f"{prompt.source.seed:08x}{tokens:08x}"
     if "empty" in outcome:
         made.body = {}
     elif endpoint == "/v1/responses":
@@ -159,21 +210,35 @@ def _reply(
     return made
 
 
-def _response(body: Json, outcome: Outcome, written: Written, made: Answer, ident: str, now: int) -> Json:
+def _response(
+    body: Json, outcome: Outcome, written: Written, made: Answer, ident: str, now: int
+) -> Json:
     status, reason = _response_status(outcome, written)
     output = [] if status == "failed" else _output(body, outcome, written, ident, reason is None)
     error = {"code": "server_error", "message": "The model failed."} if status == "failed" else None
     return {
-        "id": f"resp_{ident}", "object": "response", "created_at": now, "status": status,
-        "background": False, "error": error,
+        "id": f"resp_{ident}",
+        "object": "response",
+        "created_at": now,
+        "status": status,
+        "background": False,
+        "error": error,
         "incomplete_details": {"reason": reason} if reason else None,
-        "instructions": body.get("instructions"), "max_output_tokens": body.get("max_output_tokens"),
-        "metadata": body.get("metadata") or {}, "model": resolved(body["model"]), "output": output,
-        "parallel_tool_calls": True, "previous_response_id": None, "service_tier": "default",
-        "store": bool(body.get("store", True)), "temperature": body.get("temperature", 1.0),
+        "instructions": body.get("instructions"),
+        "max_output_tokens": body.get("max_output_tokens"),
+        "metadata": body.get("metadata") or {},
+        "model": resolved(body["model"]),
+        "output": output,
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "service_tier": "default",
+        "store": bool(body.get("store", True)),
+        "temperature": body.get("temperature", 1.0),
         "text": body.get("text") or {"format": {"type": "text"}},
-        "tool_choice": body.get("tool_choice", "auto"), "tools": body.get("tools") or [],
-        "top_p": body.get("top_p", 1.0), "truncation": "disabled",
+        "tool_choice": body.get("tool_choice", "auto"),
+        "tools": body.get("tools") or [],
+        "top_p": body.get("top_p", 1.0),
+        "truncation": "disabled",
         "usage": {
             "input_tokens": made.input_tokens,
             "input_tokens_details": {"cached_tokens": made.cached_tokens, "cache_write_tokens": 0},
@@ -205,12 +270,27 @@ def _output(body: Json, outcome: Outcome, written: Written, ident: str, whole: b
     status = "completed" if whole else "incomplete"
     tool = forced_tool(body)
     if tool is not None and "refuse" not in outcome:
-        items.append({"id": f"fc_{ident}", "type": "function_call", "status": status,
-                      "call_id": f"call_{ident}", "name": tool["name"], "arguments": written.text})
+        items.append(
+            {
+                "id": f"fc_{ident}",
+                "type": "function_call",
+                "status": status,
+                "call_id": f"call_{ident}",
+                "name": tool["name"],
+                "arguments": written.text,
+            }
+        )
         return items
     if written.text or whole:
-        items.append({"id": f"msg_{ident}", "type": "message", "role": "assistant", "status": status,
-                      "content": [_part(outcome, written)]})
+        items.append(
+            {
+                "id": f"msg_{ident}",
+                "type": "message",
+                "role": "assistant",
+                "status": status,
+                "content": [_part(outcome, written)],
+            }
+        )
     return items
 
 
@@ -221,27 +301,42 @@ def _part(outcome: Outcome, written: Written) -> Json:
     return {**part, "novelty": 1} if "extra" in outcome else part
 
 
-def _completion(body: Json, outcome: Outcome, written: Written, made: Answer, ident: str, now: int) -> Json:
+def _completion(
+    body: Json, outcome: Outcome, written: Written, made: Answer, ident: str, now: int
+) -> Json:
     message, finish = _message(body, outcome, written, ident)
     choices = [
         {"index": i, "message": message, "logprobs": None, "finish_reason": finish}
         for i in range(int(body.get("n") or 1))
     ]
     return {
-        "id": f"chatcmpl-{ident}", "object": "chat.completion", "created": now,
-        "model": resolved(body["model"]), "choices": choices, "service_tier": "default",
+        "id": f"chatcmpl-{ident}",
+        "object": "chat.completion",
+        "created": now,
+        "model": resolved(body["model"]),
+        "choices": choices,
+        "service_tier": "default",
         "system_fingerprint": "fp_simulator",
         "usage": {
-            "prompt_tokens": made.input_tokens, "completion_tokens": made.output_tokens,
+            "prompt_tokens": made.input_tokens,
+            "completion_tokens": made.output_tokens,
             "total_tokens": made.input_tokens + made.output_tokens,
             "prompt_tokens_details": {"cached_tokens": made.cached_tokens, "audio_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": made.reasoning_tokens, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": made.reasoning_tokens,
+                "audio_tokens": 0,
+            },
         },
     }
 
 
 def _message(body: Json, outcome: Outcome, written: Written, ident: str) -> tuple[Json, str]:
-    message: Json = {"role": "assistant", "content": written.text, "refusal": None, "annotations": []}
+    message: Json = {
+        "role": "assistant",
+        "content": written.text,
+        "refusal": None,
+        "annotations": [],
+    }
     finish = "stop" if written.whole else "length"
     if outcome.traits & {"unknown-type", "pause"}:
         finish = "paused"

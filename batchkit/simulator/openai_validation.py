@@ -14,8 +14,16 @@ from batchkit.simulator.world import Batch, World
 if TYPE_CHECKING:
     from batchkit.simulator.office import Office
 
-ENDPOINTS = ("/v1/responses", "/v1/chat/completions", "/v1/embeddings", "/v1/completions",
-             "/v1/moderations", "/v1/images/generations", "/v1/images/edits", "/v1/videos")
+ENDPOINTS = (
+    "/v1/responses",
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
+)
 REAL_TIME = ("/v1/responses", "/v1/chat/completions", "/v1/embeddings")
 _PROBLEMS_SHOWN = 100
 
@@ -23,27 +31,49 @@ _PROBLEMS_SHOWN = 100
 def create_problem(body: Any, world: World, workspace: str, now: float) -> Unfit | None:
     """Return why a create is refused at once, or None."""
     if not isinstance(body, dict) or not isinstance(body.get("input_file_id"), str):
-        return Unfit("Missing required parameter: 'input_file_id'.", "input_file_id", "missing_required_parameter")
+        return Unfit(
+            "Missing required parameter: 'input_file_id'.",
+            "input_file_id",
+            "missing_required_parameter",
+        )
     if body.get("endpoint") not in ENDPOINTS:
         return Unfit(f"Invalid value: '{body.get('endpoint')}'.", "endpoint", "invalid_value")
     if body.get("completion_window") != "24h":
-        return Unfit("Invalid value for completion_window: must be '24h'.", "completion_window", "invalid_value")
+        return Unfit(
+            "Invalid value for completion_window: must be '24h'.",
+            "completion_window",
+            "invalid_value",
+        )
     file = world.files.get(body["input_file_id"])
     if file is None or file.gone(now) or (file.dialect, file.workspace) != ("openai", workspace):
-        return Unfit(f"Invalid input_file_id: no such file {body['input_file_id']}.", "input_file_id", "invalid_value")
+        return Unfit(
+            f"Invalid input_file_id: no such file {body['input_file_id']}.",
+            "input_file_id",
+            "invalid_value",
+        )
     if file.purpose != "batch":
         return Unfit("Invalid file purpose: must be 'batch'.", "input_file_id", "invalid_value")
-    return _metadata_problem(body.get("metadata")) or _expiry_problem(body.get("output_expires_after"))
+    return _metadata_problem(body.get("metadata")) or _expiry_problem(
+        body.get("output_expires_after")
+    )
 
 
 def _metadata_problem(metadata: Any) -> Unfit | None:
     if metadata is None:
         return None
     if not isinstance(metadata, dict) or len(metadata) > 16:
-        return Unfit("Invalid 'metadata': too many properties. Expected at most 16.", "metadata", "object_above_max_properties")
+        return Unfit(
+            "Invalid 'metadata': too many properties. Expected at most 16.",
+            "metadata",
+            "object_above_max_properties",
+        )
     for key, value in metadata.items():
         if len(key) > 64 or not isinstance(value, str) or len(value) > 512:
-            return Unfit(f"Invalid 'metadata.{key[:64]}': string too long.", "metadata", "string_above_max_length")
+            return Unfit(
+                f"Invalid 'metadata.{key[:64]}': string too long.",
+                "metadata",
+                "string_above_max_length",
+            )
     return None
 
 
@@ -51,7 +81,11 @@ def _expiry_problem(expires: Any) -> Unfit | None:
     if expires is None:
         return None
     seconds = expires.get("seconds") if isinstance(expires, dict) else None
-    if not isinstance(seconds, int) or not 3_600 <= seconds <= 2_592_000 or expires.get("anchor") != "created_at":
+    if (
+        not isinstance(seconds, int)
+        or not 3_600 <= seconds <= 2_592_000
+        or expires.get("anchor") != "created_at"
+    ):
         return Unfit("Invalid 'output_expires_after'.", "output_expires_after", "invalid_value")
     return None
 
@@ -67,7 +101,9 @@ class Survey:
     problems: list[Json] = field(default_factory=list)
     inputs: int = 0
 
-    def complain(self, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
+    def complain(
+        self, code: str, message: str, line: int | None = None, param: str | None = None
+    ) -> None:
         """Add a problem, up to as many as are shown."""
         if len(self.problems) < _PROBLEMS_SHOWN:
             self.problems.append({"code": code, "message": message, "param": param, "line": line})
@@ -84,13 +120,17 @@ def survey(office: Office, call: Call, endpoint: str, file_id: str, queue: list[
         found.complain("empty_file", "The input file is empty.")
     most = office.settings.openai_batch_requests
     if found.total > most or (endpoint == "/v1/embeddings" and found.inputs > 50_000):
-        found.complain("too_many_tasks", f"The batch has {found.total} requests; the limit is {most}.")
+        found.complain(
+            "too_many_tasks", f"The batch has {found.total} requests; the limit is {most}."
+        )
     if not found.problems and office.settings.enqueued_tokens:
         _weigh(found, office, call, file_id, queue)
     return found
 
 
-def _line(found: Survey, office: Office, endpoint: str, seen: set[str], number: int, raw: bytes) -> None:
+def _line(
+    found: Survey, office: Office, endpoint: str, seen: set[str], number: int, raw: bytes
+) -> None:
     found.total += 1
     try:
         line = orjson.loads(raw)
@@ -102,18 +142,32 @@ def _line(found: Survey, office: Office, endpoint: str, seen: set[str], number: 
         return
     for key in ("custom_id", "method", "url", "body"):
         if not line.get(key):
-            found.complain("missing_required_parameter", f"Missing required parameter: '{key}'.", number, key)
+            found.complain(
+                "missing_required_parameter", f"Missing required parameter: '{key}'.", number, key
+            )
             return
     _consistent(found, office, endpoint, seen, number, line)
     found.stuck = found.stuck or b"[[sim:expire" in raw
 
 
-def _consistent(found: Survey, office: Office, endpoint: str, seen: set[str], number: int, line: Json) -> None:
+def _consistent(
+    found: Survey, office: Office, endpoint: str, seen: set[str], number: int, line: Json
+) -> None:
     if line["custom_id"] in seen:
-        found.complain("duplicate_custom_id", f"The custom_id '{line['custom_id']}' is not unique.", number, "custom_id")
+        found.complain(
+            "duplicate_custom_id",
+            f"The custom_id '{line['custom_id']}' is not unique.",
+            number,
+            "custom_id",
+        )
     seen.add(line["custom_id"])
     if line["url"] != endpoint:
-        found.complain("url_mismatch", f"The URL '{line['url']}' does not match the batch's '{endpoint}'.", number, "url")
+        found.complain(
+            "url_mismatch",
+            f"The URL '{line['url']}' does not match the batch's '{endpoint}'.",
+            number,
+            "url",
+        )
     if line["method"] != "POST":
         found.complain("invalid_method", "The method must be POST.", number, "method")
     body = line["body"]
@@ -123,9 +177,19 @@ def _consistent(found: Survey, office: Office, endpoint: str, seen: set[str], nu
     if found.model is None and isinstance(model, str):
         found.model = model
         if not office.settings.any_model and not office.desk(_NOBODY, "openai", 0).knows(model):
-            found.complain("model_not_found", f"The provided model '{model}' is not supported by the Batch API.", number, "body.model")
+            found.complain(
+                "model_not_found",
+                f"The provided model '{model}' is not supported by the Batch API.",
+                number,
+                "body.model",
+            )
     elif model != found.model:
-        found.complain("model_mismatch", "All requests of a batch must have the same model.", number, "body.model")
+        found.complain(
+            "model_mismatch",
+            "All requests of a batch must have the same model.",
+            number,
+            "body.model",
+        )
 
 
 _NOBODY = Call("", "", {}, {}, b"", 0)
@@ -134,7 +198,9 @@ _NOBODY = Call("", "", {}, {}, b"", 0)
 def _weigh(found: Survey, office: Office, call: Call, file_id: str, queue: list[Batch]) -> None:
     model = found.model or ""
     limits = office.settings.enqueued_tokens
-    limit = next((limits[p] for p in sorted(limits, key=len, reverse=True) if model.startswith(p)), None)
+    limit = next(
+        (limits[p] for p in sorted(limits, key=len, reverse=True) if model.startswith(p)), None
+    )
     desk = office.desk(call, "openai", call.now)
     with office.world.path_of(file_id).open("rb") as lines:
         for line in lines:

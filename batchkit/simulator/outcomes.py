@@ -48,7 +48,9 @@ MARKERS: dict[str, str] = {
 }
 
 _STATUSES = frozenset({400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529})
-_LINE_FAULTS = frozenset({"missing", "duplicate", "stranger", "garbled", "utf8", "blankline", "crlf", "unknown-type"})
+_LINE_FAULTS = frozenset(
+    {"missing", "duplicate", "stranger", "garbled", "utf8", "blankline", "crlf", "unknown-type"}
+)
 _NUMBERS = ("reasoning", "cached", "output")
 
 

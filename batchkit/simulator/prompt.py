@@ -23,6 +23,7 @@ from typing import Any, Literal
 import orjson
 
 from batchkit.simulator.pdf import pages_of
+from batchkit.simulator.source import Source
 from batchkit.simulator.wire import Json
 
 Kind = Literal["text", "pdf", "content", "search"]
@@ -37,7 +38,9 @@ _CLAUDE = re.compile(r"^claude-[a-z]+-(\d+)(?:-(\d{1,2})(?!\d))?")
 class Unfit(Exception):
     """What is wrong with a body, in the provider's words, with the parameter and a code."""
 
-    def __init__(self, message: str, param: str | None = None, code: str | None = None, status: int = 400) -> None:
+    def __init__(
+        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
         super().__init__(message)
         self.message, self.param, self.code, self.status = message, param, code, status
 
@@ -72,6 +75,7 @@ class Prompt:
     extra_tokens: int = 0
     size: int = 0
     cached: list[tuple[int, str, str]] = field(default_factory=list)
+    _source: Source | None = None
 
     @property
     def text(self) -> str:
@@ -80,9 +84,16 @@ class Prompt:
             return "\n".join(self.said or self.framing)
         return "\n".join([*(d.text for d in self.documents), *self.said])
 
+    @property
+    def source(self) -> Source:
+        """The text as something to take values from; read when it is first asked for."""
+        if self._source is None:
+            self._source = Source(self.text)
+        return self._source
+
     def hear(self, text: str, *, framing: bool = False) -> None:
         """Count `text` and keep it."""
-        self.size += len(text.encode("utf-8", "surrogatepass"))
+        self.size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         (self.framing if framing else self.said).append(text)
 
     def weigh(self, value: Any) -> None:
@@ -100,10 +111,6 @@ class Prompt:
         """Return the input tokens for `model`, cached ones included."""
         return scaled(math.ceil(self.size / 4) + 4 * self.messages + 8, model) + self.extra_tokens
 
-    def tokens_so_far(self, model: str) -> int:
-        """Return the tokens heard up to here, for a cache breakpoint."""
-        return self.tokens(model)
-
 
 def scaled(tokens: int, model: str) -> int:
     """Return what `tokens` are to the newer Claude tokenizers: 1.3 times as many from 4.7 on."""
@@ -115,7 +122,8 @@ def scaled(tokens: int, model: str) -> int:
 
 def output_tokens(text: str) -> int:
     """Return the tokens of an answer."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return -(-size // 4)
 
 
 def read_openai(body: Json, fetch: Fetch) -> Prompt:
@@ -216,7 +224,9 @@ def read_anthropic(params: Json, fetch: Fetch) -> Prompt:
     _hear_blocks(prompt, params.get("system") or (), model, framing=True)
     for message in params.get("messages") or ():
         prompt.messages += 1
-        _hear_blocks(prompt, message.get("content") or (), model, framing=message.get("role") != "user")
+        _hear_blocks(
+            prompt, message.get("content") or (), model, framing=message.get("role") != "user"
+        )
     config = params.get("output_config") or {}
     if config.get("format"):
         prompt.weigh(config["format"])
@@ -242,7 +252,9 @@ def _hear_blocks(prompt: Prompt, blocks: Any, model: str, *, framing: bool) -> N
         elif kind in ("tool_use", "thinking", "redacted_thinking"):
             prompt.weigh(block)
         else:
-            raise Unfit(f"messages: Input tag '{kind}' found using 'type' does not match any of the expected tags")
+            raise Unfit(
+                f"messages: Input tag '{kind}' found using 'type' does not match any of the expected tags"
+            )
         _note_cache(prompt, block, model)
 
 
@@ -250,7 +262,7 @@ def _note_cache(prompt: Prompt, block: Json, model: str) -> None:
     control = block.get("cache_control")
     if control:
         so_far = "\x00".join([*prompt.framing, *prompt.said, *(d.text for d in prompt.documents)])
-        prompt.cached.append((prompt.tokens_so_far(model), str(control.get("ttl", "5m")), so_far))
+        prompt.cached.append((prompt.tokens(model), str(control.get("ttl", "5m")), so_far))
 
 
 def _anthropic_document(prompt: Prompt, block: Json) -> Document:
@@ -264,7 +276,9 @@ def _anthropic_document(prompt: Prompt, block: Json) -> Document:
     if kind == "content":
         return Document("content", _content_parts(source.get("content") or ()), title, cited)
     if kind == "base64":
-        made = _document(unbase64(str(source.get("data", ""))), str(source.get("media_type", "")), title)
+        made = _document(
+            unbase64(str(source.get("data", ""))), str(source.get("media_type", "")), title
+        )
     elif kind == "file":
         data, media, _ = prompt.fetch(str(source.get("file_id")))
         made = _document(data, media, title)
@@ -314,6 +328,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 < len(data) and data[at] == 0xFF:
         if 0xC0 <= data[at + 1] <= 0xCF and data[at + 1] not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(
+                data[at + 5 : at + 7], "big"
+            )
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None

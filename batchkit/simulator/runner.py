@@ -23,8 +23,14 @@ from batchkit.simulator.writer import Answer, Desk
 
 _WINDOW = 512
 _UNRUN = {
-    "expired": {"code": "batch_expired", "message": "This request could not be executed before the completion window expired."},
-    "cancelled": {"code": "batch_cancelled", "message": "This request was not executed because the batch was cancelled."},
+    "expired": {
+        "code": "batch_expired",
+        "message": "This request could not be executed before the completion window expired.",
+    },
+    "cancelled": {
+        "code": "batch_cancelled",
+        "message": "This request was not executed because the batch was cancelled.",
+    },
 }
 
 
@@ -33,12 +39,17 @@ class Run:
     """One execution: how far it went, what it came to, and which requests failed or are stuck."""
 
     until: int
-    tally: Tally = field(default_factory=Tally)
+    sums: list[int] = field(default_factory=lambda: [0] * 7)
     failed: list[int] = field(default_factory=list)
     stuck: list[int] = field(default_factory=list)
     outputs: int = 0
     errors: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def tally(self) -> Tally:
+        """What it came to."""
+        return Tally(*self.sums)
 
 
 class _Shuffled:
@@ -73,13 +84,19 @@ def execute(world: World, batch: Batch, plan: Course, until: int, desk: Desk) ->
             file.flush()
     for part in parts:
         part.replace(part.with_suffix(""))
-    run.counts = {key: value for key, value in desk.counts.items() if world.counts.get(key) != value}
+    run.counts = {
+        key: value for key, value in desk.counts.items() if world.counts.get(key) != value
+    }
     return run
 
 
 def requests_of(world: World, batch: Batch) -> Iterator[Json]:
     """Yield a batch's requests as they were sent."""
-    path = world.path_of(batch.input_file_id) if batch.dialect == "openai" else world.run_path(batch.id, "in")
+    path = (
+        world.path_of(batch.input_file_id)
+        if batch.dialect == "openai"
+        else world.run_path(batch.id, "in")
+    )
     yield from read_lines(path)
 
 
@@ -97,7 +114,12 @@ def body_hash(body: Any) -> str:
 
 
 def _one(
-    batch: Batch, plan: Course, run: Run, desk: Desk, index: int, request: Json,
+    batch: Batch,
+    plan: Course,
+    run: Run,
+    desk: Desk,
+    index: int,
+    request: Json,
     files: tuple[_Shuffled, _Shuffled, _Shuffled],
 ) -> None:
     answer, custom_id = None, str(request["custom_id"])
@@ -131,22 +153,28 @@ def _count(run: Run, index: int, answer: Answer | None) -> None:
     good = answer.status == 200
     if not good:
         run.failed.append(index)
-    was = run.tally
-    run.tally = Tally(
-        was.ran + 1, was.succeeded + good, was.errored + (not good),
-        was.input_tokens + answer.input_tokens, was.cached_tokens + answer.cached_tokens,
-        was.output_tokens + answer.output_tokens, was.reasoning_tokens + answer.reasoning_tokens,
-    )
+    sums = run.sums
+    sums[0] += 1
+    sums[1] += good
+    sums[2] += not good
+    sums[3] += answer.input_tokens
+    sums[4] += answer.cached_tokens
+    sums[5] += answer.output_tokens
+    sums[6] += answer.reasoning_tokens
 
 
 def _entry(custom_id: str, body: Any, answer: Answer | None) -> bytes:
     ran = answer is not None
     billed = answer is not None and answer.billed
     tokens = (answer.input_tokens, answer.output_tokens) if answer is not None else (0, 0)
-    return orjson.dumps([custom_id, body_hash(body), ran, billed, *tokens], option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(
+        [custom_id, body_hash(body), ran, billed, *tokens], option=orjson.OPT_APPEND_NEWLINE
+    )
 
 
-def _line(batch: Batch, plan: Course, index: int, custom_id: str, answer: Answer | None) -> tuple[bool, bytes]:
+def _line(
+    batch: Batch, plan: Course, index: int, custom_id: str, answer: Answer | None
+) -> tuple[bool, bytes]:
     if batch.dialect == "anthropic":
         return True, _anthropic_line(batch, plan, index, custom_id, answer)
     made: Json = {"id": f"batch_req_{batch.id[6:]}{index:06d}", "custom_id": custom_id}
@@ -160,7 +188,9 @@ def _line(batch: Batch, plan: Course, index: int, custom_id: str, answer: Answer
     return good, orjson.dumps(made, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _anthropic_line(batch: Batch, plan: Course, index: int, custom_id: str, answer: Answer | None) -> bytes:
+def _anthropic_line(
+    batch: Batch, plan: Course, index: int, custom_id: str, answer: Answer | None
+) -> bytes:
     result: Json
     if answer is None:
         result = {"type": "canceled" if plan.end == "cancelled" else "expired"}
@@ -170,7 +200,9 @@ def _anthropic_line(batch: Batch, plan: Course, index: int, custom_id: str, answ
     else:
         error = {**(answer.body or {}), "request_id": f"req_{batch.id[9:]}{index:06d}"}
         result = {"type": "errored", "error": error}
-    return orjson.dumps({"custom_id": custom_id, "result": result}, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(
+        {"custom_id": custom_id, "result": result}, option=orjson.OPT_APPEND_NEWLINE
+    )
 
 
 def _spoilt(line: bytes, faults: frozenset[str], custom_id: str) -> bytes:

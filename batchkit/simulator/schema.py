@@ -17,7 +17,9 @@ Maker = Callable[[Source, int, int], Any]
 _DEEP = 4
 _TRUE = frozenset({"true", "yes", "y", "1", "on", "ja"})
 _FALSE = frozenset({"false", "no", "n", "0", "off", "none", "nein"})
-_FILLERS = frozenset({"is", "has", "are", "was", "can", "does", "the", "of", "in", "a", "an", "contains"})
+_FILLERS = frozenset(
+    {"is", "has", "are", "was", "can", "does", "the", "of", "in", "a", "an", "contains"}
+)
 _SPLIT = re.compile(r"\s*[,;]\s*")
 
 
@@ -102,8 +104,10 @@ class _Compiler:
         low = int(schema.get("minItems", 0))
         high = int(schema.get("maxItems", max(low, 8)))
         names = _names(name, _words(schema))
-        if isinstance(inner, dict) and inner.get("type", "string") == "string" and not (
-            inner.keys() & {"enum", "const", "$ref", "anyOf", "format", "pattern"}
+        if (
+            isinstance(inner, dict)
+            and inner.get("type", "string") == "string"
+            and not (inner.keys() & {"enum", "const", "$ref", "anyOf", "format", "pattern"})
         ):
             return _strings(item, names, name, low, high)
 
@@ -161,7 +165,9 @@ def _or_null(maker: Maker, name: str, words: tuple[str, ...], *, scalar: bool) -
 
 
 def _is_compound(schema: Any) -> bool:
-    return isinstance(schema, dict) and bool(schema.keys() & {"$ref", "properties", "items", "anyOf"})
+    return isinstance(schema, dict) and bool(
+        schema.keys() & {"$ref", "properties", "items", "anyOf"}
+    )
 
 
 def _constant(value: Any) -> Maker:
@@ -191,7 +197,9 @@ def _enum(values: list[Any], name: str, words: tuple[str, ...]) -> Maker:
     finder = re.compile(rf"(?<!\w)(?:{options})(?!\w)") if strings else None
 
     def make(source: Source, at: int, depth: int) -> Any:
-        found = finder and (finder.search((source.label(names, at) or "").lower()) or finder.search(source.lower))
+        found = finder and (
+            finder.search((source.label(names, at) or "").lower()) or finder.search(source.lower)
+        )
         value = strings[found.group()] if found else values[source.pick(f"{name}{at}", len(values))]
         return value.swapcase() if source.wrong_case and isinstance(value, str) else value
 
@@ -229,14 +237,22 @@ def _number(schema: Json, name: str) -> Maker:
 
 def _bounds(schema: Json, whole: bool) -> tuple[float, float]:
     gap = 1 if whole else 1e-6
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -gap) + gap if "exclusiveMinimum" in schema else None)
-    high = schema.get("maximum", schema.get("exclusiveMaximum", gap) - gap if "exclusiveMaximum" in schema else None)
+    low = schema.get(
+        "minimum",
+        schema.get("exclusiveMinimum", -gap) + gap if "exclusiveMinimum" in schema else None,
+    )
+    high = schema.get(
+        "maximum",
+        schema.get("exclusiveMaximum", gap) - gap if "exclusiveMaximum" in schema else None,
+    )
     if low is None:
         low = min(0, high - 1_000) if high is not None else -math.inf
     return float(low), float(high) if high is not None else math.inf
 
 
-def _found_number(source: Source, names: tuple[str, ...], key: str, low: float, high: float) -> float:
+def _found_number(
+    source: Source, names: tuple[str, ...], key: str, low: float, high: float
+) -> float:
     told = source.label(names, 0)
     value = first_number(told) if told else None
     if value is not None and low <= value <= high:
@@ -271,7 +287,9 @@ def _phrase(source: Source, name: str, at: int) -> str:
     lowered = name.lower()
     if at == 0 and ("title" in lowered or "name" in lowered or "subject" in lowered):
         return " ".join(source.words[:6])
-    if at == 0 and any(word in lowered for word in ("summary", "description", "abstract", "answer", "text")):
+    if at == 0 and any(
+        word in lowered for word in ("summary", "description", "abstract", "answer", "text")
+    ):
         return " ".join(source.sentences[:2])
     sentence = source.sentences[source.pick(f"{name}{at}", len(source.sentences))]
     return " ".join(sentence.split()[:10])
@@ -363,7 +381,10 @@ _FORMATS: dict[str, tuple[Callable[[str], str | None], Callable[[Source, str], s
         _search(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
         lambda s, k: f"{s.tag}@example.org",
     ),
-    "uri": (_search(r"\bhttps?://[^\s<>\"')\]]+[^\s<>\"')\].,;]"), lambda s, k: f"https://example.org/{s.tag}"),
+    "uri": (
+        _search(r"\bhttps?://[^\s<>\"')\]]+[^\s<>\"')\].,;]"),
+        lambda s, k: f"https://example.org/{s.tag}",
+    ),
     "hostname": (
         _search(r"(?<=://)[\w-]+(?:\.[\w-]+)+"),
         lambda s, k: f"h{s.tag}.example.org",
@@ -372,7 +393,10 @@ _FORMATS: dict[str, tuple[Callable[[str], str | None], Callable[[Source, str], s
         _search(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
         lambda s, k: f"192.0.2.{s.pick(k, 255)}",
     ),
-    "ipv6": (_search(r"\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b"), lambda s, k: f"2001:db8::{s.pick(k, 65535):x}"),
+    "ipv6": (
+        _search(r"\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b"),
+        lambda s, k: f"2001:db8::{s.pick(k, 65535):x}",
+    ),
     "uuid": (_search(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), _uuid),
 }
 
@@ -381,7 +405,11 @@ def _resolved(root: Json, ref: str) -> Any:
     node: Any = root
     for part in ref.removeprefix("#").strip("/").split("/"):
         if part:
-            node = node.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(node, dict) else {}
+            node = (
+                node.get(part.replace("~1", "/").replace("~0", "~"), {})
+                if isinstance(node, dict)
+                else {}
+            )
     return node
 
 

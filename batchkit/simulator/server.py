@@ -6,6 +6,7 @@ import http
 import socket
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,13 +48,24 @@ class Simulator:
     """
 
     def __init__(
-        self, folder: Path | str | None = None, *, port: int = 0, scale: float = 0.0, start: float | None = None,
-        rule: Rule | None = None, faults: FaultPlan | None = None, settings: Settings | None = None, **options: Any,
+        self,
+        folder: Path | str | None = None,
+        *,
+        port: int = 0,
+        scale: float = 0.0,
+        start: float | None = None,
+        rule: Rule | None = None,
+        faults: FaultPlan | None = None,
+        settings: Settings | None = None,
+        **options: Any,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="simulator-") if folder is None else None
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="simulator-") if folder is None else None
+        )
         self.folder = Path(folder if folder is not None else cast("Any", self._temporary).name)
         self.settings = settings or Settings(**options)
         self.faults = Faults()
+        self.bugs: list[str] = []
         self._plan = faults
         self._port, self._scale, self._rule = port, scale, rule
         self._start = start if start is not None else (real_now() if scale else VIRTUAL_START)
@@ -69,8 +81,12 @@ class Simulator:
             self._server = _Server(self._port, self)
         except OSError as exc:
             self._close_files()
-            raise PortTaken(f"port {self._port} on 127.0.0.1 is taken: choose another, or 0 for any") from exc
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+            raise PortTaken(
+                f"port {self._port} on 127.0.0.1 is taken: choose another, or 0 for any"
+            ) from exc
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self._thread.start()
         return self
 
@@ -95,7 +111,10 @@ class Simulator:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -159,8 +178,14 @@ class Simulator:
         return self.faults.counter
 
 
-def serve(port: int, folder: Path | str, *, scale: float = 1.0, settings: Settings | None = None,
-          **options: Any) -> None:
+def serve(
+    port: int,
+    folder: Path | str,
+    *,
+    scale: float = 1.0,
+    settings: Settings | None = None,
+    **options: Any,
+) -> None:
     """Serve until interrupted; raise `PortTaken` if the port is."""
     with Simulator(folder, port=port, scale=scale, settings=settings, **options) as simulator:
         simulator._thread.join()  # noqa: SLF001
@@ -216,6 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     disable_nagle_algorithm = True
     server: _Server
+    _request_id = ""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -229,11 +255,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer()
         except (ConnectionError, TimeoutError):
             self.close_connection = True
+        except Exception:  # noqa: BLE001 - a bug of ours must not look like a lost connection
+            self.close_connection = True
+            trace = traceback.format_exc()
+            self.server.simulator.bugs.append(trace)
+            self._send(said({"error": {"message": trace, "type": "simulator_bug"}}, 500))
 
     do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = _handle
 
     def _answer(self) -> None:
         simulator = self.server.simulator
+        self._request_id = f"req_{simulator.counter.next('requests'):024d}"
         url = urlsplit(self.path)
         path = url.path.removeprefix("/openai")
         if path.startswith("/_sim/"):
@@ -254,11 +286,17 @@ class _Handler(BaseHTTPRequestHandler):
             call.upload.path.unlink(missing_ok=True)
         self._deliver(reply, simulator.fault_for(route, nth, "after"), front)
 
-    def _call(self, path: str, query: dict[str, list[str]], front: Any) -> tuple[Call | None, Reply | None]:
+    def _call(
+        self, path: str, query: dict[str, list[str]], front: Any
+    ) -> tuple[Call | None, Reply | None]:
         """Read the request whole; return it, or why it is refused unread."""
         simulator, office = self.server.simulator, self.server.simulator.office
         headers = {name.lower(): value for name, value in self.headers.items()}
-        limit = office.settings.anthropic_batch_bytes if front is anthropic else office.settings.openai_file_bytes * 2
+        limit = (
+            office.settings.anthropic_batch_bytes
+            if front is anthropic
+            else office.settings.openai_file_bytes * 2
+        )
         if "multipart/form-data" not in headers.get("content-type", "") and self._length() > limit:
             self._drain()
             return None, _too_large(office.settings)
@@ -271,8 +309,16 @@ class _Handler(BaseHTTPRequestHandler):
         except Malformed as exc:
             problem = front.refused(400, f"The multipart body cannot be read: {exc}")
         call = Call(
-            self.command, path, query, headers, body, simulator.now(), upload,
-            office.workspace_of(office.key_of(Call("", "", {}, headers, b"", 0))), simulator.url, self._request_id(),
+            self.command,
+            path,
+            query,
+            headers,
+            body,
+            simulator.now(),
+            upload,
+            office.workspace_of(office.key_of(Call("", "", {}, headers, b"", 0))),
+            simulator.url,
+            self._request_id,
         )
         return call, problem
 
@@ -311,9 +357,6 @@ class _Handler(BaseHTTPRequestHandler):
         for _ in self._chunks():
             continue
 
-    def _request_id(self) -> str:
-        return f"req_{self.server.simulator.counter.next('requests'):024d}"
-
     def _send(self, reply: Reply, *, send: float = 1.0) -> None:
         """Send a reply, or the first part of its body under its full length."""
         size = reply.body.size if isinstance(reply.body, FileBody) else len(reply.body)
@@ -332,10 +375,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, reply: Reply, size: int) -> bytes:
         names = {
-            "Date": self.date_time_string(), "Content-Type": reply.content_type, "Content-Length": str(size),
-            "x-request-id": self._request_id(), **reply.headers,
+            "Date": self.date_time_string(),
+            "Content-Type": reply.content_type,
+            "Content-Length": str(size),
+            "x-request-id": self._request_id,
+            "request-id": self._request_id,
+            **reply.headers,
         }
-        names["request-id"] = names["x-request-id"]
         if self.close_connection:
             names["Connection"] = "close"
         lines = "".join(f"{name}: {value}\r\n" for name, value in names.items())
@@ -345,7 +391,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.status == 0:
             self._drop()
             return
-        self._send(_with_retry_after(front.refused(fault.status, "refused by the fault plan"), fault))
+        self._send(
+            _with_retry_after(front.refused(fault.status, "refused by the fault plan"), fault)
+        )
 
     def _deliver(self, reply: Reply, fault: Fault | None, front: Any) -> None:
         kind = fault.kind if fault is not None else None
@@ -354,7 +402,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "drop":
             self._drop()
         elif kind == "status":
-            self._send(_with_retry_after(front.refused(fault.status, "the fault plan says so"), fault))
+            self._send(
+                _with_retry_after(front.refused(fault.status, "the fault plan says so"), fault)
+            )
         elif kind == "hang":
             self.server.stopping.wait(fault.seconds)
             self._send(reply)
@@ -392,7 +442,9 @@ def _reason(status: int) -> str:
 
 def _too_large(settings: Settings) -> Reply:
     if settings.html_413:
-        return Reply(413, b"<html><body>413 Request Entity Too Large - cloudflare</body></html>", "text/html")
+        return Reply(
+            413, b"<html><body>413 Request Entity Too Large - cloudflare</body></html>", "text/html"
+        )
     return anthropic.refused(413, "Request exceeds the maximum size")
 
 
@@ -419,6 +471,10 @@ def _controlled(simulator: Simulator, method: str, path: str, body: bytes) -> Re
 def _state(simulator: Simulator) -> dict[str, Any]:
     world = simulator.office.world
     return {
-        "now": simulator.now(), "folder": str(simulator.folder), "batches": len(world.batches),
-        "files": len(world.files), "knocks": len(world.knocks), "calls": simulator.counter.calls,
+        "now": simulator.now(),
+        "folder": str(simulator.folder),
+        "batches": len(world.batches),
+        "files": len(world.files),
+        "knocks": len(world.knocks),
+        "calls": simulator.counter.calls,
     }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import date, timedelta
-from functools import cached_property
 
 _READ_AT_MOST = 200_000
 _LABEL = re.compile(
     r"^[ \t>*\-#|\"']*([A-Za-z][\w \-/]{0,40}?)[\"'*_]*[ \t]*[:=|][ \t]*(\S.*?)[ \t\r]*$", re.M
 )
-_PAIR = re.compile(r'"([A-Za-z][\w \-]{0,40})"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?\d[\d.eE+-]*|true|false)')
+_PAIR = re.compile(
+    r'"([A-Za-z][\w \-]{0,40})"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?\d[\d.eE+-]*|true|false)'
+)
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+(\S.*?)[ \t\r]*$", re.M)
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)")
+_NUMBER = re.compile(
+    r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)"
+)
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _SENTENCE = re.compile(r"\S[^.!?\n]*[.!?]?")
 _TAG = re.compile(r"<[^<>\n]{1,500}>")
@@ -35,63 +38,97 @@ def norm(name: str) -> str:
 
 
 class Source:
-    """The text of one request, read lazily; equal texts give equal values everywhere."""
+    """The text of one request, read lazily; equal texts give equal values everywhere.
+
+    The properties keep what they find by hand: `cached_property` takes a lock each time, and
+    this is where answering spends its time.
+    """
+
+    __slots__ = (
+        "_bullets",
+        "_dates",
+        "_labels",
+        "_lower",
+        "_numbers",
+        "_plain",
+        "_sentences",
+        "_words",
+        "seed",
+        "text",
+        "wrong_case",
+    )
 
     def __init__(self, text: str) -> None:
         self.text = text[:_READ_AT_MOST]
         self.seed = zlib.crc32(text.encode("utf-8", "surrogatepass"))
         self.wrong_case = False
+        self._plain: str | None = None
+        self._lower: str | None = None
+        self._labels: dict[str, list[str]] | None = None
+        self._numbers: list[float] | None = None
+        self._dates: list[date] | None = None
+        self._bullets: list[str] | None = None
+        self._words: list[str] | None = None
+        self._sentences: list[str] | None = None
 
-    @cached_property
+    @property
     def plain(self) -> str:
         """The text without HTML tags."""
-        return _TAG.sub(" ", self.text) if "</" in self.text else self.text
+        if self._plain is None:
+            self._plain = _TAG.sub(" ", self.text) if "</" in self.text else self.text
+        return self._plain
 
-    @cached_property
+    @property
     def lower(self) -> str:
         """The text for a search that ignores case."""
-        return self.plain.lower()
+        if self._lower is None:
+            self._lower = self.plain.lower()
+        return self._lower
 
-    @cached_property
+    @property
     def labels(self) -> dict[str, list[str]]:
         """Every `Label: value`, `"label": value` and CSV column, by normalised label."""
-        found: dict[str, list[str]] = {}
-        if ":" in self.plain or "=" in self.plain or "|" in self.plain:
-            for label, value in _LABEL.findall(self.plain):
-                _add(found, label, value)
-        if '"' in self.plain:
-            for label, value in _PAIR.findall(self.plain):
-                _add(found, label, value)
-        if "," in self.plain:
-            _add_columns(found, self.plain)
-        return found
+        if self._labels is None:
+            self._labels = _labels_in(self.plain)
+        return self._labels
 
-    @cached_property
+    @property
     def numbers(self) -> list[float]:
         """Every number in the text, in order, at most 200."""
-        found = (one.group().replace(",", "") for one in _NUMBER.finditer(self.plain))
-        return [float(text) for _, text in zip(range(200), found, strict=False)]
+        if self._numbers is None:
+            found = _NUMBER.findall(self.plain)[:200]
+            self._numbers = [float(text.replace(",", "")) for text in found]
+        return self._numbers
 
-    @cached_property
+    @property
     def dates(self) -> list[date]:
         """Every date in the text that exists in the calendar, in order."""
-        return dates_in(self.plain)
+        if self._dates is None:
+            self._dates = dates_in(self.plain)
+        return self._dates
 
-    @cached_property
+    @property
     def bullets(self) -> list[str]:
         """The items of bulleted and numbered lists."""
-        return [clean(item) for item in _BULLET.findall(self.plain)[:200]]
+        if self._bullets is None:
+            self._bullets = [clean(item) for item in _BULLET.findall(self.plain)[:200]]
+        return self._bullets
 
-    @cached_property
+    @property
     def words(self) -> list[str]:
         """The words of the text, at most 2,000."""
-        return _WORD.findall(self.plain[:20_000])[:2_000] or [self.tag]
+        if self._words is None:
+            self._words = _WORD.findall(self.plain[:20_000])[:2_000] or [self.tag]
+        return self._words
 
-    @cached_property
+    @property
     def sentences(self) -> list[str]:
         """Lines and sentences that hold at least three words."""
-        found = (s.strip() for s in _SENTENCE.findall(self.plain[:20_000]))
-        return [s for s in found if s.count(" ") >= 2] or [" ".join(self.words[:12])]
+        if self._sentences is None:
+            found = (s.strip() for s in _SENTENCE.findall(self.plain[:20_000]))
+            kept = [s for s in found if s.count(" ") >= 2]
+            self._sentences = kept or [" ".join(self.words[:12])]
+        return self._sentences
 
     @property
     def tag(self) -> str:
@@ -104,7 +141,7 @@ class Source:
 
     def label(self, names: tuple[str, ...], at: int) -> str | None:
         """Return the value that stands after the first of `names`; its `at`-th, if it recurs."""
-        labels = self.labels
+        labels = self.labels if self._labels is None else self._labels
         for name in names:
             values = labels.get(name)
             if values:
@@ -124,7 +161,7 @@ class Source:
 
 def clean(value: str) -> str:
     """Strip what surrounds a value in JSON, YAML, tables and Markdown."""
-    return value.strip().rstrip(",;|").strip().strip("\"'`*_").strip()
+    return value.strip(" \t\r\n").rstrip(",;| ").strip("\"'`*_ ")
 
 
 def dates_in(text: str) -> list[date]:
@@ -143,6 +180,19 @@ def first_number(text: str) -> float | None:
     """Return the first number in `text`."""
     match = _NUMBER.search(text)
     return float(match.group().replace(",", "")) if match else None
+
+
+def _labels_in(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    if ":" in text or "=" in text or "|" in text:
+        for label, value in _LABEL.findall(text):
+            _add(found, label, value)
+    if '"' in text:
+        for label, value in _PAIR.findall(text):
+            _add(found, label, value)
+    if "," in text:
+        _add_columns(found, text)
+    return found
 
 
 def _add(found: dict[str, list[str]], label: str, value: str) -> None:

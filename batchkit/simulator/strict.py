@@ -7,13 +7,42 @@ from typing import Any
 
 from batchkit.simulator.wire import Json
 
-_OPENAI_NEVER = ("allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "oneOf",
-                 "prefixItems", "patternProperties", "default")
-_ANTHROPIC_NEVER = ("oneOf", "not", "if", "then", "else", "minimum", "maximum", "exclusiveMinimum",
-                    "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems", "uniqueItems",
-                    "prefixItems", "patternProperties", "dependentRequired", "dependentSchemas")
-_ANTHROPIC_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri",
-                                "ipv4", "ipv6", "uuid"})
+_OPENAI_NEVER = (
+    "allOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentRequired",
+    "dependentSchemas",
+    "oneOf",
+    "prefixItems",
+    "patternProperties",
+    "default",
+)
+_ANTHROPIC_NEVER = (
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "maxItems",
+    "uniqueItems",
+    "prefixItems",
+    "patternProperties",
+    "dependentRequired",
+    "dependentSchemas",
+)
+_ANTHROPIC_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)
 
 
 def refused_by_openai(schema: Any) -> str | None:
@@ -54,10 +83,16 @@ def _openai_node(node: Json) -> str | None:
         if word in node:
             return f"'{word}' is not permitted."
     if not _is_object(node):
-        return None if node.keys() & {"type", "$ref", "anyOf", "enum", "const"} else "schema must have a 'type' key."
+        return (
+            None
+            if node.keys() & {"type", "$ref", "anyOf", "enum", "const"}
+            else "schema must have a 'type' key."
+        )
     if node.get("additionalProperties") is not False:
         return "'additionalProperties' is required to be supplied and to be false."
-    missing = [key for key in node.get("properties") or {} if key not in (node.get("required") or ())]
+    missing = [
+        key for key in node.get("properties") or {} if key not in (node.get("required") or ())
+    ]
     if missing:
         return (
             "'required' is required to be supplied and to be an array including every key in "
@@ -90,7 +125,9 @@ def _is_object(node: Json) -> bool:
     return kind == "object" or (isinstance(kind, list) and "object" in kind)
 
 
-def _nodes(node: Any, path: tuple[str, ...], depth: int = 1) -> Iterator[tuple[tuple[str, ...], Json, int]]:
+def _nodes(
+    node: Any, path: tuple[str, ...], depth: int = 1
+) -> Iterator[tuple[tuple[str, ...], Json, int]]:
     """Yield every subschema with where it stands; names of properties are not taken for keywords."""
     if not isinstance(node, dict):
         return
@@ -111,12 +148,21 @@ def _context(path: tuple[str, ...]) -> str:
 
 
 def _recurs(root: Json) -> bool:
-    defs = {f"#/{group}/{name}": sub for group in ("$defs", "definitions") for name, sub in (root.get(group) or {}).items()}
+    defs = {
+        f"#/{group}/{name}": sub
+        for group in ("$defs", "definitions")
+        for name, sub in (root.get(group) or {}).items()
+    }
     defs["#"] = {key: value for key, value in root.items() if key not in ("$defs", "definitions")}
-    uses = {name: {str(n["$ref"]) for _, n, _ in _nodes(sub, ()) if "$ref" in n} for name, sub in defs.items()}
+    uses = {
+        name: {str(n["$ref"]) for _, n, _ in _nodes(sub, ()) if "$ref" in n}
+        for name, sub in defs.items()
+    }
     return any(_reaches(uses, name, name, frozenset()) for name in uses)
 
 
 def _reaches(uses: dict[str, set[str]], start: str, goal: str, seen: frozenset[str]) -> bool:
     following = uses.get(start, set()) - seen
-    return goal in following or any(_reaches(uses, one, goal, seen | following) for one in following)
+    return goal in following or any(
+        _reaches(uses, one, goal, seen | following) for one in following
+    )

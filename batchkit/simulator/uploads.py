@@ -66,7 +66,9 @@ def read_upload(chunks: Iterator[bytes], content_type: str, path: Path) -> Uploa
     with path.open("wb") as sink:
         parts = _Parts(sink)
         names = [name for name in dir(parts) if name.startswith("on_")]
-        parser = MultipartParser(options.get(b"boundary", b"-"), {name: getattr(parts, name) for name in names})  # type: ignore[arg-type]
+        parser = MultipartParser(
+            options.get(b"boundary", b"-"), {name: getattr(parts, name) for name in names}
+        )  # type: ignore[arg-type]
         try:
             for chunk in chunks:
                 parser.write(chunk)

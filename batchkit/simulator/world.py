@@ -129,7 +129,9 @@ class World:
         for name in ("files", "runs", "incoming"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._replay(folder / "journal.jsonl")
-        self._journal = os.open(folder / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._journal = os.open(
+            folder / "journal.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600
+        )
 
     def close(self) -> None:
         """Close the journal; the world must not change any more."""
@@ -204,7 +206,8 @@ class World:
                 self.counts.update(value["counts"])
             elif "revoked" in value:
                 self.revoked, self.broke = set(value["revoked"]), set(value["broke"])
-        numbers = [one.number for one in (*self.files.values(), *self.batches.values())]
+        numbers = [file.number for file in self.files.values()]
+        numbers += [batch.number for batch in self.batches.values()]
         uploads = [int(path.name) for path in (self.folder / "incoming").iterdir()]
         self._number = max([*numbers, *uploads], default=0)
 

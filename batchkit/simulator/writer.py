@@ -17,7 +17,17 @@ from batchkit.simulator.source import Source
 from batchkit.simulator.strict import refused_by_anthropic, refused_by_openai
 from batchkit.simulator.wire import Json
 
-_KNOWN_MODELS = ("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "omni-moderation", "claude-", "ft:")
+_KNOWN_MODELS = (
+    "gpt-",
+    "o1",
+    "o3",
+    "o4",
+    "chatgpt-",
+    "text-embedding-",
+    "omni-moderation",
+    "claude-",
+    "ft:",
+)
 _SCHEMAS_KEPT = 512
 
 
@@ -77,7 +87,9 @@ class Desk:
 
     def knows(self, model: object) -> bool:
         """Return whether there is such a model."""
-        return isinstance(model, str) and (self.settings.any_model or model.startswith(_KNOWN_MODELS))
+        return isinstance(model, str) and (
+            self.settings.any_model or model.startswith(_KNOWN_MODELS)
+        )
 
     def schema(self, schema: Json) -> Schema:
         """Compile `schema`, or take it from the last ones seen."""
@@ -86,13 +98,17 @@ class Desk:
         if found is None:
             if len(self.schemas) >= _SCHEMAS_KEPT:
                 self.schemas.clear()
-            found = Schema(compile_schema(schema), refused_by_openai(schema), refused_by_anthropic(schema))
+            found = Schema(
+                compile_schema(schema), refused_by_openai(schema), refused_by_anthropic(schema)
+            )
             self.schemas[key] = found
         return found
 
     def outcome(self, prompt: Prompt, body: Json, custom_id: str) -> Outcome:
         """Return how this execution is to end, and count it where a marker counts."""
-        text = "\n".join([prompt.text, *prompt.framing]) if prompt.framing else prompt.text
+        text = prompt.source.text
+        if prompt.framing:
+            text = "\n".join([text, *prompt.framing])
         nth = self._count(text) if counted(text) else 1
         if self.rule is not None:
             asked = Asked(prompt.dialect, custom_id, str(body.get("model")), body, text, nth)
@@ -106,12 +122,16 @@ class Desk:
         self.counts[key] = self.counts.get(key, 0) + 1
         return self.counts[key]
 
-    def write(self, prompt: Prompt, schema: Schema | None, outcome: Outcome, limit: int | None) -> Written:
+    def write(
+        self, prompt: Prompt, schema: Schema | None, outcome: Outcome, limit: int | None
+    ) -> Written:
         """Write the answer, cut where `limit` output tokens end."""
-        source = Source(prompt.text)
+        source = prompt.source
         source.wrong_case = "wrongcase" in outcome
         text = _spoilt(_text(source, schema, outcome), outcome)
-        reasoning = outcome.reasoning if outcome.reasoning is not None else self.settings.reasoning_tokens
+        reasoning = (
+            outcome.reasoning if outcome.reasoning is not None else self.settings.reasoning_tokens
+        )
         return cut(text, reasoning, outcome, limit)
 
 
@@ -124,7 +144,9 @@ def cut(text: str, reasoning: int, outcome: Outcome, limit: int | None) -> Writt
         tokens = output_tokens(text)
     if limit is not None and tokens + reasoning > limit:
         reasoning = min(reasoning, limit)
-        text = text.encode("utf-8", "surrogatepass")[: 4 * (limit - reasoning)].decode("utf-8", "ignore")
+        text = text.encode("utf-8", "surrogatepass")[: 4 * (limit - reasoning)].decode(
+            "utf-8", "ignore"
+        )
         tokens, whole = output_tokens(text), False
     total = outcome.output if outcome.output is not None else tokens + reasoning
     return Written(text, total if limit is None else min(total, limit), reasoning, whole)
@@ -135,7 +157,9 @@ def _text(source: Source, schema: Schema | None, outcome: Outcome) -> str:
         return outcome.answer
     if outcome.answer is None and schema is None:
         return free_text(source)
-    value = outcome.answer if outcome.answer is not None else schema.make(source) if schema else None
+    value = (
+        outcome.answer if outcome.answer is not None else schema.make(source) if schema else None
+    )
     return orjson.dumps(_bent(value, outcome)).decode()
 
 
