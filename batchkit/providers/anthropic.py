@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urljoin, urlsplit
 
 from batchkit.errors import ProviderError, ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import (
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     import httpx2
 
 BASE_URL = "https://api.anthropic.com"
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 _BATCHES = "/v1/messages/batches"
 _GONE = "removed in API version 2026-10-21, which refuses it at any value: leave it out"
 _NOT_IN_BATCH = "not available in batches: leave it out"
@@ -122,6 +122,8 @@ class Anthropic:
         self._base_url = base_url
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._url: str | None = None
+        self._secret: tuple[str, str] | None = None
         self._made: anthropic.Anthropic | None = None
 
     def account(self) -> Account:
@@ -281,15 +283,13 @@ class Anthropic:
             raise ProviderRefused(
                 f"{body.get('id')} has no results at the provider (any more).", reason="not_found"
             )
-        there, here = urlsplit(urljoin(f"{base}/", str(given))), urlsplit(base)
-        if _origin(there.geturl()) != _origin(base):
+        url = keys.own_url(base, str(given))
+        if url is None:
             raise ProviderRefused(
-                f"The results of {body.get('id')} are said to lie at {there.hostname}, not at "
-                f"{here.hostname}: the key goes to no other host.",
-                reason="request",
+                f"The results of {body.get('id')} are said to lie at {str(given)[:200]}, not at "
+                f"{base}: the key goes to no other host."
             )
-        query = f"?{there.query}" if there.query else ""
-        return f"{here.scheme}://{here.netloc}{there.path}{query}"
+        return url
 
     @contextmanager
     def _streamed(self, url: str) -> Iterator[httpx2.Response]:
@@ -321,7 +321,7 @@ class Anthropic:
         with self._lock:
             if self._made is None:
                 variable, secret = self._key()
-                token = variable == "ANTHROPIC_AUTH_TOKEN"
+                token = variable == _KEYS[1]
                 self._made = anthropic.Anthropic(
                     api_key=None if token else secret,
                     auth_token=secret if token else None,
@@ -332,17 +332,15 @@ class Anthropic:
             return self._made
 
     def _key(self) -> tuple[str, str]:
-        if self._api_key:
-            return "api_key", keys.usable("Anthropic", self._api_key, "api_key")
-        return keys.key("Anthropic", ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
+        """Return where the key was found and the key, read once: client and account are one."""
+        if self._secret is None:
+            self._secret = keys.key("Anthropic", self._api_key, _KEYS)
+        return self._secret
 
     def _base(self) -> str:
-        return keys.base_url(self._base_url, "ANTHROPIC_BASE_URL", BASE_URL)
+        if self._url is None:
+            self._url = keys.base_url(self._base_url, "ANTHROPIC_BASE_URL", BASE_URL)
+        return self._url
 
     def _wait(self, seconds: float) -> httpx2.Timeout:
         return calls.waits(self._timeout or seconds)
-
-
-def _origin(url: str) -> tuple[str, str | None, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)

@@ -51,7 +51,9 @@ MEND = "Mend the key, the credit or the access, then type: batchkit resume"
 _QUEUE = re.compile(r"enqueued|\bqueue\b", re.IGNORECASE)
 # Anthropic sends this one as a plain invalid_request_error without a code.
 _NO_CREDIT = re.compile(r"credit balance|spend(ing)? limit", re.IGNORECASE)
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|bearer)[-_ ][\w*.\-]{6,}|\S*\*{2,}\S*", re.IGNORECASE)
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|rk|key)[-_][\w*.\-]{6,}|\bbearer\s+\S+|\S*\*{2,}\S*", re.IGNORECASE
+)
 _WORDS = 500
 
 
@@ -246,7 +248,11 @@ def _clean(text: str, secret: str) -> str:
     folded = " ".join(text.split())
     if secret:
         folded = folded.replace(secret, "[key]")
-    return _KEY_LIKE.sub("[key]", folded)[:_WORDS]
+    folded = _KEY_LIKE.sub("[key]", folded)
+    if len(secret) >= 12:  # some servers name a key by its first or last few characters
+        head, tail = re.escape(secret[:8]), re.escape(secret[-4:])
+        folded = re.sub(rf"{head}\S*|\b{tail}\b", "[key]", folded)
+    return folded[:_WORDS]
 
 
 def _unreachable(call: Call, cause: BaseException) -> ProviderUnavailable:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from batchkit import settings
 from batchkit.errors import ConfigError
 from batchkit.model import Account
 
 
-def key(title: str, variables: Sequence[str]) -> tuple[str, str]:
-    """Return the first variable that is set, and its value.
+def key(title: str, given: str | None, variables: Sequence[str]) -> tuple[str, str]:
+    """Return where the key was found and the key: as given, else the first variable that is set.
 
     Raises ConfigError that says which variable, where else, and what to type.
     """
+    if given:
+        return "api_key", _usable(title, given, "api_key")
     for variable in variables:
         if found := settings.read(variable):
-            return variable, usable(title, found, variable)
+            return variable, _usable(title, found, variable)
     name = variables[0]
     raise ConfigError(
         f"There is no key for {title}: {name} is set neither in the environment nor in a .env "
@@ -26,8 +28,7 @@ def key(title: str, variables: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def usable(title: str, found: str, source: str) -> str:
-    """Return a key that can stand in a header; raises ConfigError for any other."""
+def _usable(title: str, found: str, source: str) -> str:
     if not found.isascii() or not found.isprintable() or " " in found:
         raise ConfigError(
             f"The key for {title} in {source} holds characters that no key has: copy it again."
@@ -38,10 +39,36 @@ def usable(title: str, found: str, source: str) -> str:
 def base_url(given: str | None, variable: str, default: str) -> str:
     """Return where calls go, without a slash at the end; raises ConfigError for what is no URL."""
     url = (given or settings.read(variable) or default).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_url(url):
         raise ConfigError(f"{variable} is no URL: {url!r}. It starts with https:// or http://.")
     return url
+
+
+def own_url(base: str, given: str) -> str | None:
+    """Return a URL that lies on the host of ``base``; None for one that lies anywhere else.
+
+    Only its path and query are taken: two parsers may see two hosts in one URL.
+    """
+    try:
+        there, here = urlsplit(urljoin(f"{base}/", given)), urlsplit(base)
+        if _origin(there) != _origin(here):
+            return None
+    except ValueError:
+        return None
+    query = f"?{there.query}" if there.query else ""
+    return f"{here.scheme}://{here.netloc}{there.path}{query}"
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int]:
+    return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def account(provider: str, url: str, secret: str) -> Account:

@@ -26,6 +26,7 @@ from batchkit.model import (
     Window,
 )
 from batchkit.providers import calls, keys, openai_answers, openai_bodies, rows, spooling
+from batchkit.providers.encoding import mapping
 from batchkit.providers.openai_names import (
     CHAT_NAMES,
     CHAT_REFUSED,
@@ -234,6 +235,8 @@ class Desk:
         self._base_url = base_url
         self._timeout = timeout
         self._lock = threading.Lock()
+        self._url: str | None = None
+        self._secret: str | None = None
         self._made: openai.OpenAI | None = None
 
     def account(self) -> Account:
@@ -241,8 +244,10 @@ class Desk:
         return keys.account("openai", self.base_url(), self._key())
 
     def base_url(self) -> str:
-        """Return where calls go; needs no key."""
-        return keys.base_url(self._base_url, "OPENAI_BASE_URL", BASE_URL)
+        """Return where calls go, read once; needs no key."""
+        if self._url is None:
+            self._url = keys.base_url(self._base_url, "OPENAI_BASE_URL", BASE_URL)
+        return self._url
 
     def stage(self, spool: Spool) -> str:
         """Upload the spool; a reply that counts other bytes than we sent is no upload."""
@@ -290,7 +295,7 @@ class Desk:
             ref = body.get("id")
             if not isinstance(ref, str) or ref in known:
                 return None
-            token = (body.get("metadata") or {}).get(_TOKEN)
+            token = mapping(body.get("metadata")).get(_TOKEN)
             ours = token == spool.token or (
                 file_ref is not None and body.get("input_file_id") == file_ref
             )
@@ -391,9 +396,10 @@ class Desk:
             return self._made
 
     def _key(self) -> str:
-        if self._api_key:
-            return keys.usable("OpenAI", self._api_key, "api_key")
-        return keys.key("OpenAI", ("OPENAI_API_KEY",))[1]
+        """Return the key, read once, so that the client and its account are one."""
+        if self._secret is None:
+            self._secret = keys.key("OpenAI", self._api_key, ("OPENAI_API_KEY",))[1]
+        return self._secret
 
     def _wait(self, seconds: float) -> httpx2.Timeout:
         return calls.waits(self._timeout or seconds)

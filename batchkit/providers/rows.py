@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,12 +157,25 @@ def count(value: object) -> int:
 
 def _row(line: bytes) -> Json | Unreadable:
     try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return Unreadable(custom_id_in(line), line.decode("utf-8", "replace"), f"no JSON: {error}")
+        row = _parsed(line)
+    except (ValueError, RecursionError) as error:
+        problem = f"no JSON: {error}"
+        return Unreadable(custom_id_in(line), line.decode("utf-8", "replace"), problem)
     if isinstance(row, dict):
         return row
     return Unreadable(None, line.decode("utf-8", "replace"), "not a JSON object")
+
+
+def _parsed(line: bytes) -> object:
+    """Parse a line, also one that is JSON to Python only: NaN, or half of a surrogate pair.
+
+    An answer cut in the middle of an emoji has such a half; it was paid for and is kept.
+    """
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        loose = json.loads(line, parse_constant=lambda _: None)
+        return orjson.loads(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _outcome(row: Json, read: Callable[[Json, str], Outcome]) -> Outcome:
