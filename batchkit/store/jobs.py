@@ -6,17 +6,34 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
 from batchkit.store import local
 from batchkit.store.database import Database
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
-from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
+from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs, templates
 
 _PAGE = 2_000
 _KEYS = 500
+_SHELF = 0
+"""The only shelf there is today. Without it in the WHERE no index of ``jobs`` can be used."""
+
+
+class Taken(Exception):
+    """Somebody else added one of these keys since they were looked up: look again."""
 
 
 class Jobs:
@@ -40,17 +57,47 @@ class Jobs:
     ) -> list[int]:
         """Add jobs behind the watermark; return their run-wide numbers, in order.
 
-        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction.
+        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction. Raises
+        Taken, and changes nothing, if a key is there already.
         """
-        with self._database.write() as connection:
-            local.remove(connection, replacing)
-            first = _numbers(connection, run_id, len(new))
-            ids = {job.template_digest: job.template for job in new}
-            for digest, data in ids.items():
-                self._template(connection, run_id, digest, data)
-            rows = list(self._placed(connection, run_id, new, first))
-            connection.execute(insert(jobs), rows)
+        if not new:
+            return []
+        try:
+            with self._database.write() as connection:
+                local.remove(connection, replacing)
+                first = _numbers(connection, run_id, len(new))
+                self._keep_templates(connection, run_id, new)
+                connection.execute(insert(jobs), list(self._placed(connection, run_id, new, first)))
+        except IntegrityError as error:
+            self._templates.clear()
+            raise Taken from error
         return list(range(first, first + len(new)))
+
+    def refresh(self, run_id: int, found: Sequence[tuple[Known, NewJob]]) -> None:
+        """Take over what is no content: where files lie, metadata, price, brakes, model class."""
+        if not found:
+            return
+        with self._database.write() as connection:
+            self._keep_templates(connection, run_id, [new for _, new in found])
+            rows = [
+                {
+                    "at_lane": known.lane_id,
+                    "at_seq": known.seq,
+                    "template_id": self._templates[run_id, new.template_digest],
+                    "documents": new.documents,
+                    "metadata": new.metadata,
+                    "bytes": new.bytes,
+                    "tokens": new.tokens,
+                    "bound": new.bound,
+                }
+                for known, new in found
+            ]
+            place = (
+                jobs.c.shelf == _SHELF,
+                jobs.c.lane_id == bindparam("at_lane"),
+                jobs.c.seq == bindparam("at_seq"),
+            )
+            connection.execute(update(jobs).where(*place), rows)
 
     def lanes(self, run_id: int) -> list[LaneRow]:
         """Return a run's lanes, oldest first."""
@@ -86,7 +133,9 @@ class Jobs:
         with self._database.read() as connection:
             for at in range(0, len(seqs), _KEYS):
                 query = select(jobs).where(
-                    jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs[at : at + _KEYS])
+                    jobs.c.shelf == _SHELF,
+                    jobs.c.lane_id == lane_id,
+                    jobs.c.seq.in_(seqs[at : at + _KEYS]),
                 )
                 rows += [made(JobRow, row) for row in connection.execute(query).mappings()]
         return sorted(rows, key=lambda row: row.seq)
@@ -95,7 +144,8 @@ class Jobs:
         """Return the current revision of one job."""
         query = (
             select(jobs)
-            .where(jobs.c.run_id == run_id, jobs.c.key == key, jobs.c.superseded.is_(False))
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key == key)
+            .where(jobs.c.superseded.is_(False))
             .order_by(jobs.c.revision)
         )
         with self._database.read() as connection:
@@ -107,7 +157,8 @@ class Jobs:
         query = (
             select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(lanes.c.run_id == run_id, jobs.c.seq >= lanes.c.released)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.seq >= lanes.c.released)
             .order_by(jobs.c.no)
         )
         yield from self._stream(query)
@@ -117,7 +168,8 @@ class Jobs:
         query = (
             select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(lanes.c.run_id == run_id, jobs.c.superseded.is_(False), is_unsent())
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.superseded.is_(False), is_unsent())
         )
         yield from self._stream(query)
 
@@ -143,13 +195,15 @@ class Jobs:
             .join(
                 new,
                 and_(
+                    new.c.shelf == _SHELF,
                     new.c.run_id == jobs.c.run_id,
                     new.c.key == jobs.c.key,
                     new.c.revision == jobs.c.revision + 1,
                 ),
             )
             .join(new_lane, new_lane.c.id == new.c.lane_id)
-            .where(jobs.c.run_id == run_id, new.c.seq >= new_lane.c.released)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(new.c.seq >= new_lane.c.released)
             .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
         )
         with self._database.read() as connection:
@@ -166,7 +220,12 @@ class Jobs:
             func.coalesce(func.sum(jobs.c.bound), 0),
             func.count() - func.count(jobs.c.bound),
             func.min(jobs.c.bound),
-        ).where(jobs.c.lane_id == lane.id, jobs.c.seq >= lane.cursor, jobs.c.seq < lane.released)
+        ).where(
+            jobs.c.shelf == _SHELF,
+            jobs.c.lane_id == lane.id,
+            jobs.c.seq >= lane.cursor,
+            jobs.c.seq < lane.released,
+        )
         with self._database.read() as connection:
             return connection.execute(query).one()
 
@@ -188,7 +247,7 @@ class Jobs:
                 (func.count() - func.count(jobs.c.bound)).label("unpriced"),
             )
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(lanes.c.run_id == run_id, is_unsent_or_draft())
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, is_unsent_or_draft())
             .group_by(lanes.c.provider, lanes.c.model, lanes.c.id, jobs.c.template_id)
         )
         with self._database.read() as connection:
@@ -197,23 +256,31 @@ class Jobs:
     def answered_elsewhere(self, run_id: int, project: str) -> list[Any]:
         """Return answers and jobs in flight of a project's nameless runs with this draft's content.
 
-        Rows hold ``digest, other_run, lane_id, seq, state`` (state None: not ended).
+        Rows hold ``digest, other_run, lane_id, seq, key, state, code`` (state None: not ended). Of
+        runs that were never opened only answers count: somebody tried them out.
         """
         other = jobs.alias("other")
-        mine = select(jobs.c.digest).where(jobs.c.run_id == run_id)
+        mine = select(jobs.c.digest).where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
         query = (
             select(
                 other.c.digest,
                 other.c.run_id.label("other_run"),
                 other.c.lane_id,
                 other.c.seq,
+                other.c.key,
                 attempts.c.state,
+                attempts.c.code,
             )
             .join(runs, runs.c.id == other.c.run_id)
+            .join(lanes, lanes.c.id == other.c.lane_id)
             .outerjoin(attempts, _final_of(other))
-            .where(runs.c.project == project, runs.c.nameless, runs.c.opened_at.is_not(None))
-            .where(runs.c.id != run_id, other.c.digest.in_(mine))
+            .where(runs.c.project == project, runs.c.nameless, runs.c.id != run_id)
+            .where(other.c.shelf == _SHELF, other.c.digest.in_(mine))
+            .where(other.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER)
+            .where(or_(runs.c.opened_at.is_not(None), attempts.c.state == "completed"))
             .where(or_(attempts.c.reused_from.is_(None), attempts.c.state.is_(None)))
+            .where(or_(other.c.seq < lanes.c.released, attempts.c.state.is_not(None)))
+            .order_by(other.c.run_id, other.c.no)
         )
         with self._database.read() as connection:
             return list(connection.execute(query))
@@ -223,7 +290,8 @@ class Jobs:
         query = (
             select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(lanes.c.run_id == run_id, jobs.c.seq >= lanes.c.released)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.seq >= lanes.c.released)
             .order_by(jobs.c.no)
         )
         yield from self._stream(query)
@@ -240,6 +308,7 @@ class Jobs:
                 row = (
                     connection.execute(
                         select(attempts).where(
+                            attempts.c.shelf == _SHELF,
                             attempts.c.lane_id == theirs[0],
                             attempts.c.seq == theirs[1],
                             attempts.c.final,
@@ -261,9 +330,67 @@ class Jobs:
         query = (
             select(jobs)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.run_id == run_id, is_unsent_or_draft(), lanes.c.provider != "")
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(is_unsent_or_draft(), lanes.c.provider != "")
             .order_by(jobs.c.no)
             .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def first(self, run_id: int, limit: int) -> list[JobRow]:
+        """Return the first jobs in order of adding that were not sent, or were only tried out."""
+        tried = exists().where(
+            _final_of(jobs),
+            attempts.c.batch_id == batches.c.id,
+            batches.c.kind == "local",
+            attempts.c.ran,
+        )
+        query = (
+            select(jobs)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER)
+            .where(or_(jobs.c.seq >= lanes.c.released, is_unsent(), tried))
+            .order_by(jobs.c.no)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes, bool]]:
+        """Stream (lane_id, seq, no, key, digest, unsent) of what a run holds, drafts aside."""
+        query = (
+            select(
+                jobs.c.lane_id,
+                jobs.c.seq,
+                jobs.c.no,
+                jobs.c.key,
+                jobs.c.digest,
+                is_unsent().label("unsent"),
+            )
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.superseded.is_(False), jobs.c.seq < lanes.c.released)
+            .order_by(jobs.c.no)
+        )
+        yield from self._stream(query)
+
+    def draft_jobs(self, run_id: int) -> Iterator[tuple[JobRow, LaneRow]]:
+        """Stream the draft's jobs with their lanes, lane by lane."""
+        for lane in self.lanes(run_id):
+            at = lane.released
+            while page := self._draft_page(lane.id, at, lane.size):
+                yield from ((job, lane) for job in page)
+                at = page[-1].seq + 1
+
+    def _draft_page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
+        query = (
+            select(jobs)
+            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+            .where(jobs.c.seq >= lo, jobs.c.seq < hi)
+            .order_by(jobs.c.seq)
+            .limit(_PAGE)
         )
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
@@ -271,7 +398,8 @@ class Jobs:
     def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
         query = (
             select(jobs)
-            .where(jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi)
+            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+            .where(jobs.c.seq >= lo, jobs.c.seq < hi)
             .where(jobs.c.superseded.is_(False), ~exists().where(_final_of(jobs)))
             .order_by(jobs.c.seq)
             .limit(_PAGE)
@@ -283,6 +411,10 @@ class Jobs:
         with self._database.read() as connection:
             for row in connection.execution_options(yield_per=_PAGE).execute(query):
                 yield tuple(row)
+
+    def _keep_templates(self, connection: Connection, run_id: int, new: Sequence[NewJob]) -> None:
+        for digest, data in {job.template_digest: job.template for job in new}.items():
+            self._template(connection, run_id, digest, data)
 
     def _template(self, connection: Connection, run_id: int, digest: bytes, data: Json) -> int:
         cached = self._templates.get((run_id, digest))
@@ -326,6 +458,7 @@ def is_unsent() -> Any:
     """Say in SQL that a released job of ``jobs`` (joined with ``lanes``) waits for a batch."""
     in_range = and_(jobs.c.seq >= lanes.c.cursor, jobs.c.seq < lanes.c.released)
     free = exists().where(
+        members.c.shelf == jobs.c.shelf,
         members.c.lane_id == jobs.c.lane_id,
         members.c.seq == jobs.c.seq,
         members.c.batch_id.is_(None),
@@ -361,9 +494,14 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
             jobs.c.revision,
             jobs.c.digest,
             (jobs.c.seq < lanes.c.released).label("released"),
+            jobs.c.documents,
+            jobs.c.metadata,
+            templates.c.digest.label("template_digest"),
         )
         .join(lanes, lanes.c.id == jobs.c.lane_id)
-        .where(jobs.c.run_id == run_id, jobs.c.key.in_(keys), jobs.c.superseded.is_(False))
+        .join(templates, templates.c.id == jobs.c.template_id)
+        .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
+        .where(jobs.c.superseded.is_(False))
         .order_by(jobs.c.revision)
     )
     for row in connection.execute(query).mappings():

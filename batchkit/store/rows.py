@@ -216,6 +216,9 @@ class Known:
     revision: int
     digest: bytes
     released: bool
+    documents: list[Json] | None = None
+    metadata: Json | None = None
+    template_digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,7 +325,7 @@ attempts = Table(
         "lane_id",
         "seq",
         unique=True,
-        sqlite_where=text("final"),
+        sqlite_where=text("final = 1"),  # as SQLAlchemy asks for it: else it is not used
         postgresql_where=text("final"),
     ),
 )

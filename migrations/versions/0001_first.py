@@ -83,7 +83,7 @@ def upgrade() -> None:
         ["shelf", "lane_id", "seq"],
         unique=True,
         schema="batchkit",
-        sqlite_where=sa.text("final"),
+        sqlite_where=sa.text("final = 1"),
         postgresql_where=sa.text("final"),
     )
     op.create_table(
@@ -415,7 +415,7 @@ def downgrade() -> None:
         "ix_attempts_final",
         table_name="attempts",
         schema="batchkit",
-        sqlite_where=sa.text("final"),
+        sqlite_where=sa.text("final = 1"),
         postgresql_where=sa.text("final"),
     )
     op.drop_table("attempts", schema="batchkit")
