@@ -1,1 +1,81 @@
 """Run large LLM batch jobs through provider batch APIs, with the state in a database."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchkit.builder import Batch
+    from batchkit.errors import (
+        AccountMismatchError,
+        BatchkitError,
+        ConfigError,
+        CostLimitExceededError,
+        ExhaustionError,
+        KeyConflictError,
+        ProviderError,
+        ProviderGarbled,
+        ProviderNotFoundError,
+        ProviderRefused,
+        ProviderUnavailable,
+        RunChangedError,
+        RunNotFoundError,
+        StateError,
+        ValidationError,
+    )
+    from batchkit.model import Citation
+    from batchkit.results import Job, JobResult
+    from batchkit.run import BatchRun, get_run, list_runs
+
+__all__ = [
+    "AccountMismatchError",
+    "Batch",
+    "BatchRun",
+    "BatchkitError",
+    "Citation",
+    "ConfigError",
+    "CostLimitExceededError",
+    "ExhaustionError",
+    "Job",
+    "JobResult",
+    "KeyConflictError",
+    "ProviderError",
+    "ProviderGarbled",
+    "ProviderNotFoundError",
+    "ProviderRefused",
+    "ProviderUnavailable",
+    "RunChangedError",
+    "RunNotFoundError",
+    "StateError",
+    "ValidationError",
+    "get_run",
+    "list_runs",
+]
+
+_ROOMS = {
+    "Batch": "builder",
+    "BatchRun": "run",
+    "Citation": "model",
+    "Job": "results",
+    "JobResult": "results",
+    "get_run": "run",
+    "list_runs": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: ``import batchkit`` itself is quick."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("llm-batchkit")
+    if name not in __all__:
+        raise AttributeError(f"module 'batchkit' has no attribute {name!r}")
+    value = getattr(import_module(f"batchkit.{_ROOMS.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,166 @@
+"""What came back: ``results``, ``errors``, ``show``, ``log``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchkit.cli import screen
+from batchkit.cli.options import json_option, place_options, run_argument
+
+_STATES = ("completed", "failed", "cancelled", "pending", "active")
+
+
+@click.command()
+@run_argument
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a file instead: .jsonl, .csv or .parquet.",
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_STATES),
+    help="Only jobs in this state; may be repeated.",
+)
+@click.option("--model", "model", metavar="FILE.py:CLASS", help="Type the answers by this class.")
+@json_option
+@place_options
+def results(
+    run: str,
+    output: Path | None,
+    states: tuple[str, ...],
+    model: str | None,
+    as_json: bool,
+    project: str | None,
+    database: str | None,
+) -> None:
+    """Print or export one row per job, with its state and error; while it runs, too."""
+    from batchkit import get_run
+    from batchkit.upkeep import imported_model, rows_of, write_rows
+
+    found = get_run(run, project=project, database=database)
+    response_model = imported_model(model) if model else None
+    if output is not None:
+        count = write_rows(found, output, states=states or None, response_model=response_model)
+        screen.note(f"{count:,} rows written to {output}")
+    else:
+        rows = rows_of(found, states=states or None, response_model=response_model)
+        _print_json(rows) if as_json else _print_rows(rows)
+    screen.note(_final(found.status()))
+
+
+def _final(status: dict[str, Any]) -> str:
+    ended = status["completed"] + status["failed"] + status["cancelled"]
+    return f"{ended:,} of {status['total']:,} final"
+
+
+def _print_json(rows: Any) -> None:
+    """Print one JSON array, a row a line, without holding it."""
+    screen.say("[")
+    line = ""
+    for row in rows:
+        if line:
+            screen.say(f"{line},")
+        line = screen.written(row.to_dict())
+    if line:
+        screen.say(line)
+    screen.say("]")
+
+
+def _print_rows(rows: Any) -> None:
+    screen.table(
+        ("key", "state", "cost", "answer or error"),
+        [(row.key, row.state, _usd(row.cost_usd), row.error or row.raw_response) for row in rows],
+        widest=80,
+    )
+
+
+def _usd(amount: float | None) -> str | None:
+    return None if amount is None else f"${amount:.6f}"
+
+
+@click.command()
+@run_argument
+@json_option
+@place_options
+def errors(run: str, as_json: bool, project: str | None, database: str | None) -> None:
+    """Print the failed jobs by reason, with three examples of each."""
+    from batchkit import get_run
+    from batchkit.upkeep import failures
+
+    reasons = failures(get_run(run, project=project, database=database))
+    if as_json:
+        screen.as_json([reason.to_dict() for reason in reasons])
+        return
+    if not reasons:
+        screen.say("No job has failed.")
+    for reason in reasons:
+        screen.say(f"{reason.code}  {reason.count:,} {'job' if reason.count == 1 else 'jobs'}")
+        for key, text in reason.examples:
+            screen.say(f"  {screen.cell(key)}: {screen.cell(text, 300)}")
+    if reasons:
+        screen.say(f"Again, after mending the cause: batchkit retry {run} --code CODE")
+
+
+@click.command()
+@run_argument
+@click.argument("key")
+@json_option
+@place_options
+def show(run: str, key: str, as_json: bool, project: str | None, database: str | None) -> None:
+    """Print one job's whole story."""
+    from batchkit import get_run
+
+    story = get_run(run, project=project, database=database).get(key)
+    data = story if isinstance(story, dict) else story.to_dict()
+    if as_json:
+        screen.as_json(data)
+        return
+    attempts = data.pop("attempts", None)
+    screen.facts({k: v for k, v in _flat(data) if v is not None})
+    if isinstance(attempts, list) and attempts:
+        screen.say()
+        screen.table(list(attempts[0]), [list(attempt.values()) for attempt in attempts])
+
+
+def _flat(data: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (key, screen.written(value) if isinstance(value, (dict, list)) else value)
+        for key, value in data.items()
+    ]
+
+
+@click.command()
+@run_argument
+@click.option("--since", metavar="TIME", help="22:00, 2026-11-20T22:00 or 2h.")
+@json_option
+@place_options
+def log(
+    run: str, since: str | None, as_json: bool, project: str | None, database: str | None
+) -> None:
+    """Print the run's time line."""
+    from batchkit import get_run
+    from batchkit.upkeep import moment, timeline
+
+    found = get_run(run, project=project, database=database)
+    events = timeline(found, moment(since) if since else None)
+    if as_json:
+        screen.as_json(events)
+        return
+    for event in events:
+        screen.say(_line(event))
+
+
+def _line(event: dict[str, Any]) -> str:
+    at = event["at"].astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    where = f" batch {event['batch_id']}" if event["batch_id"] else ""
+    which = f" {event['key']}" if event["key"] else ""
+    told = ", ".join(f"{k}: {screen.cell(v, 200)}" for k, v in event["detail"].items() if v)
+    return screen.cell(f"{at}  {event['action']}{where}{which}  {told}".rstrip(), 400)

@@ -1,0 +1,150 @@
+"""``demo``: the main job end to end on real documents."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchkit.cli import exits, screen
+from batchkit.cli.runs import next_step, told, usd
+from batchkit.cli.view import summary
+
+if TYPE_CHECKING:
+    from batchkit import Batch, BatchRun
+    from batchkit.demo import Material
+
+_SHOWN_ROWS = 15
+
+
+@click.command()
+@click.argument(
+    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["openai", "anthropic"]),
+    help="Buy from a real provider, with the key of the environment; else the built-in simulator.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before a real provider is paid.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="At most so many documents.")
+@click.option(
+    "--cost-limit",
+    metavar="USD",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="The most that a real provider may be paid.",
+)
+def demo(
+    folder: Path | None, provider: str | None, yes: bool, limit: int | None, cost_limit: float
+) -> None:
+    """Turn real documents into typed rows: installed Python distributions, or a FOLDER.
+
+    FOLDER may hold .txt, .md, .rst, .json, .csv, .html and .pdf files. State and results lie in
+    ./batchkit-demo; the same command again goes on there and buys nothing twice.
+    """
+    from batchkit import demo as play
+
+    material = play.gather(folder, limit)
+    place = Path(play.PLACE)
+    _open(material, place, provider)
+    with play.providers_for(provider, place) as adapters:
+        batch = play.prepared(
+            material,
+            place=place,
+            provider=provider,
+            adapters=adapters,
+            cost_limit=cost_limit if provider else None,
+        )
+        _show_estimate(batch, provider, cost_limit, yes=yes)
+        run = _driven(batch)
+        _show_rows(run, material)
+        _close(run, place)
+        state = told(run)
+    sys.exit(exits.of(state))
+
+
+def _open(material: Material, place: Path, provider: str | None) -> None:
+    screen.say(f"{len(material.items):,} {material.title}")
+    if material.skipped:
+        screen.say(f"  {material.skipped:,} left out: empty, unreadable or over 200 kB")
+    who = f"{provider}, for real" if provider else "the built-in simulator: nothing is paid"
+    screen.say(f"Asked of: {who}")
+    screen.say(f"State and results: {place.absolute()}")
+
+
+def _show_estimate(batch: Batch, provider: str | None, cost_limit: float, *, yes: bool) -> None:
+    """Say what it will cost; ask before a real provider is paid."""
+    told_before: Any = batch.estimate()
+    number, least = _of(told_before, "new_jobs"), _of(told_before, "usd_max")
+    if not number:
+        screen.say("Everything is known already: nothing to buy.")
+        return
+    screen.say(
+        f"To buy: {number:,} answers in {_of(told_before, 'batches'):,} batches, about "
+        f"{usd(_of(told_before, 'usd_expected'))}, at most {usd(least)} "
+        f"({usd(_of(told_before, 'usd_realtime'))} without batching)"
+    )
+    if provider and not yes:
+        screen.say(f"This is real money; the cost limit is {usd(cost_limit)}.")
+        click.confirm("Go on?", abort=True)
+
+
+def _of(estimate: Any, name: str) -> Any:
+    return estimate[name] if isinstance(estimate, dict) else getattr(estimate, name)
+
+
+def _driven(batch: Batch) -> BatchRun:
+    """Run it with a line for each step forward."""
+    last: list[str] = [""]
+
+    def tell(stats: dict[str, Any], elapsed: float, batches: dict[str, Any]) -> None:
+        line = summary(stats)
+        if line != last[0]:
+            last[0] = line
+            screen.say(f"{elapsed:5.1f} s  {line}")
+
+    try:
+        return batch.run(on_progress=tell, progress_interval=0.5)
+    except (KeyboardInterrupt, SystemExit):
+        screen.note("Detached. The same command goes on; nothing is bought twice.")
+        raise
+
+
+def _show_rows(run: BatchRun, material: Material) -> None:
+    rows = []
+    for result in run.iter_results(state="completed", response_model=material.model):
+        answer = result.parsed_response
+        if len(rows) < _SHOWN_ROWS and answer is not None:
+            rows.append([_field(answer, name) for name in material.columns])
+    screen.say()
+    screen.table(material.columns, rows, widest=34)
+    fields = len(material.model.model_fields)
+    screen.say(f"{len(rows)} rows of {run.status()['completed']:,}, 6 of {fields} fields.")
+
+
+def _field(answer: Any, name: str) -> Any:
+    return answer.get(name) if isinstance(answer, dict) else getattr(answer, name)
+
+
+def _close(run: BatchRun, place: Path) -> None:
+    state = told(run)
+    screen.say()
+    screen.facts(
+        {
+            "Cost": f"{usd(state['cost_usd'])} in batches",
+            "State": place / "state.db",
+            "Results": f"{place / 'results'}, one JSON file per document",
+        }
+    )
+    where = f"--project demo --database {place / 'state.db'}"
+    screen.say("Next:")
+    screen.say(f"  batchkit results {run.id} -o rows.csv {where}")
+    screen.say(f"  batchkit show {run.id} KEY {where}")
+    screen.say(f"  batchkit verify {where}")
+    screen.say("  batchkit demo FOLDER     (your own documents)")
+    if hint := next_step(state):
+        screen.say(hint)

@@ -1,0 +1,233 @@
+"""Runs as a whole: ``ls``, ``status``, ``watch``, ``resume``, ``cancel``, ``retry``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchkit.cli import exits, screen
+from batchkit.cli.options import LENGTH, json_option, maybe_run_argument, place_options
+from batchkit.cli.options import run_argument as run_argument
+
+if TYPE_CHECKING:
+    from batchkit import BatchRun
+
+_SHOWN = ("state", "total", "completed", "failed", "cancelled", "active", "pending")
+
+
+def told(run: BatchRun) -> dict[str, Any]:
+    """Return a run's status with what names it."""
+    return {"id": run.id, "name": run.name, **run.status()}
+
+
+@click.command()
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1))
+@json_option
+@place_options
+def ls(limit: int, as_json: bool, project: str | None, database: str | None) -> None:
+    """List the project's runs, newest first; drafts are not started and never sent."""
+    from batchkit import list_runs
+
+    rows = [told(run) for run in list_runs(limit=limit, project=project, database=database)]
+    if as_json:
+        screen.as_json(rows)
+    elif rows:
+        screen.table(("run", "id", *_SHOWN, "waits for", "cost"), [_row(row) for row in rows])
+    else:
+        screen.say("No runs here.")
+
+
+def _row(status: dict[str, Any]) -> tuple[Any, ...]:
+    counts = (status[name] for name in _SHOWN)
+    return (
+        *(status["name"], status["id"], *counts),
+        *(status["waiting_for"], usd(status["cost_usd"])),
+    )
+
+
+def usd(amount: float | None) -> str | None:
+    """Write an amount for people."""
+    if amount is None:
+        return None
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
+
+
+@click.command()
+@maybe_run_argument
+@json_option
+@place_options
+def status(run: str | None, as_json: bool, project: str | None, database: str | None) -> None:
+    """Print how one run stands (the newest unfinished one unless named); exit code by state."""
+    from batchkit.upkeep import chosen
+
+    state = told(chosen(run, project=project, database=database))
+    _show(state, as_json)
+    sys.exit(exits.of(state))
+
+
+def _show(state: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        screen.as_json(state)
+        return
+    screen.say(headline(state))
+    kept = {k: v for k, v in state.items() if v is not None and k not in ("id", "name", "state")}
+    failed = kept.pop("failed_by_code", None) or {}
+    screen.facts(kept | {f"failed: {code}": count for code, count in failed.items()})
+    if hint := next_step(state):
+        screen.say(hint)
+
+
+def headline(state: dict[str, Any]) -> str:
+    """Say in one line how a run stands."""
+    ended = state["completed"] + state["failed"] + state["cancelled"]
+    words = [
+        f"{screen.cell(state['name'])} ({state['id']}): {state['state']}",
+        f"{ended:,} of {state['total']:,} jobs ended",
+        f"{state['failed']:,} failed" if state["failed"] else "",
+        f"{state['cancelled']:,} cancelled" if state["cancelled"] else "",
+        f"spent {usd(state['cost_usd'])}" if state["cost_usd"] is not None else "",
+    ]
+    return ", ".join(word for word in words if word)
+
+
+_HINTS = {
+    "budget": "The cost limit holds jobs back. Go on with: batchkit resume {run} --cost-limit USD",
+    "account": "The provider's account needs a person. Mend it, then: batchkit resume {run}",
+    "files": "Files are missing on this machine. Put them back, then: batchkit resume {run}",
+    "review": "Too many answers fail for one reason. Look: batchkit errors {run}",
+    "canary": "The first answers want a look. Look: batchkit results {run}",
+    "provider": "The provider does not answer. It goes on by itself while batchkit resume runs.",
+}
+
+
+def next_step(state: dict[str, Any]) -> str | None:
+    """Say what a person can do for a run; None if nothing."""
+    run = state["id"]
+    if state["waiting_for"] in _HINTS:
+        return _HINTS[state["waiting_for"]].format(run=run)
+    if state["state"] == "draft":
+        return "A draft: its script has not called run() or submit() yet."
+    if state["state"] in ("failed", "cancelled"):
+        return f"Why: batchkit errors {run}. Fresh attempts: batchkit retry {run}"
+    if state["state"] == "running":
+        return f"Go on with it: batchkit resume {run}"
+    return None
+
+
+@click.command()
+@maybe_run_argument
+@click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(min=0.1))
+@json_option
+@place_options
+def watch(
+    run: str | None, interval: float, as_json: bool, project: str | None, database: str | None
+) -> None:
+    """Watch a run until it is done or only a person moves it on; this drives nothing itself."""
+    from batchkit.cli.view import follow
+    from batchkit.upkeep import chosen
+
+    found = chosen(run, project=project, database=database)
+    state = follow(lambda: told(found), interval, as_json=as_json)
+    sys.exit(exits.of(state))
+
+
+@click.command()
+@maybe_run_argument
+@click.option("--cost-limit", metavar="USD", type=float, help="The run's new cost limit.")
+@click.option("--time-limit", metavar="LENGTH", type=LENGTH, help="Such as 45m, 10h or 2d.")
+@click.option("--once", is_flag=True, help="Do all that can be done without waiting (for cron).")
+@json_option
+@place_options
+def resume(
+    run: str | None,
+    cost_limit: float | None,
+    time_limit: timedelta | None,
+    once: bool,
+    as_json: bool,
+    project: str | None,
+    database: str | None,
+) -> None:
+    """Go on with one run, or with all started, unfinished ones of the project."""
+    from batchkit.upkeep import go_on
+
+    if run is None and (cost_limit is not None or time_limit is not None):
+        raise click.UsageError("A limit belongs to one run: name it.")
+    states = [
+        told(found)
+        for found in go_on(
+            run,
+            cost_limit=cost_limit,
+            time_limit=time_limit,
+            once=once,
+            project=project,
+            database=database,
+        )
+    ]
+    if as_json:
+        screen.as_json(states if run is None else states[0])
+    else:
+        for state in states:
+            screen.say(headline(state))
+            if hint := next_step(state):
+                screen.say(hint)
+        if not states:
+            screen.say("Nothing to go on with: no started, unfinished run in this project.")
+    sys.exit(exits.highest(states))
+
+
+@click.command()
+@run_argument
+@click.option("--key", "keys", multiple=True, help="Only this job; may be repeated.")
+@json_option
+@place_options
+def cancel(
+    run: str, keys: tuple[str, ...], as_json: bool, project: str | None, database: str | None
+) -> None:
+    """Stop sending and cancel at the provider; what was answered is collected and kept."""
+    from batchkit import get_run
+
+    found = get_run(run, project=project, database=database)
+    found.cancel(keys=list(keys) or None)
+    state = told(found)
+    if as_json:
+        screen.as_json(state)
+        return
+    screen.say(headline(state))
+    if state["active"]:
+        screen.say(f"{state['active']:,} are in flight; collect them with: batchkit resume {run}")
+
+
+@click.command()
+@run_argument
+@click.option("--code", "codes", multiple=True, help="Only this reason; may be repeated.")
+@click.option("--key", "keys", multiple=True, help="Only this job; may be repeated.")
+@click.option("--max-tokens", type=click.IntRange(min=1))
+@click.option("--model")
+@click.option("--prompt")
+@json_option
+@place_options
+def retry(
+    run: str,
+    codes: tuple[str, ...],
+    keys: tuple[str, ...],
+    as_json: bool,
+    project: str | None,
+    database: str | None,
+    **changes: Any,
+) -> None:
+    """Give failed and cancelled jobs fresh attempts; then: batchkit resume."""
+    from batchkit import get_run
+
+    found = get_run(run, project=project, database=database)
+    before = found.status()
+    given = {name: value for name, value in changes.items() if value is not None}
+    found.retry(codes=list(codes) or None, keys=list(keys) or None, **given)
+    state = told(found)
+    if as_json:
+        screen.as_json(state)
+        return
+    ended = [s["failed"] + s["cancelled"] for s in (before, state)]
+    screen.say(f"{ended[0] - ended[1]:,} jobs get fresh attempts. Go on: batchkit resume {run}")

@@ -1,0 +1,90 @@
+"""The main job end to end on real documents: what ``batchkit demo`` does, less the printing.
+
+Everything lies in ``./batchkit-demo``: the database, the results and, unless a real provider is
+named, the simulator's state. Run again, the demo finds its run there and buys nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchkit.demo.material import PLACE, Item, Material, gather
+
+if TYPE_CHECKING:
+    from batchkit.builder import Batch
+    from batchkit.providers import Provider
+
+MODELS = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
+"""The cheapest model of each provider's price table."""
+
+PER_BATCH = 10
+"""Few jobs in a batch, so that there is something to watch."""
+
+MAX_TOKENS = 2_000
+
+__all__ = ["MODELS", "PLACE", "Item", "Material", "gather", "prepared", "providers_for"]
+
+
+@contextmanager
+def providers_for(provider: str | None, place: Path) -> Iterator[Mapping[str, Provider] | None]:
+    """Yield the adapters of the simulator in ``place``, or None where a real provider is named."""
+    if provider is not None:
+        yield None
+        return
+    from batchkit.demo.stage import simulated
+
+    folder = place / "simulator"
+    folder.mkdir(parents=True, exist_ok=True)
+    with simulated(folder) as adapters:
+        yield adapters
+
+
+def prepared(
+    material: Material,
+    *,
+    place: Path,
+    provider: str | None = None,
+    adapters: Mapping[str, Provider] | None = None,
+    cost_limit: float | None = None,
+) -> Batch:
+    """Return the demo's batch with a job for each item; half of them for each provider."""
+    batch = _builder(material, place, provider, adapters)
+    if cost_limit is not None:
+        batch.add_cost_limit(usd=cost_limit)
+    models = cycle(MODELS.values() if provider is None else (MODELS[provider],))
+    for item, model in zip(material.items, models, strict=False):
+        batch.add_job(
+            key=item.key,
+            prompt=material.prompt,
+            files=list(item.files),
+            model=model,
+            response_model=material.model,
+        )
+    return batch
+
+
+def _builder(
+    material: Material,
+    place: Path,
+    provider: str | None,
+    adapters: Mapping[str, Provider] | None,
+) -> Batch:
+    from batchkit.builder import Batch
+    from batchkit.demo.stage import SCALE
+    from batchkit.pace import Pace
+
+    return Batch(
+        results_dir=place / "results",
+        items_per_batch=PER_BATCH,
+        name=f"{material.model.__name__.lower()}s-{provider or 'simulated'}",
+        project="demo",
+        database=place / "state.db",
+        on_bad_input="fail",
+        on_change="keep",
+        providers=adapters,
+        pace=Pace(scale=SCALE) if provider is None else Pace(),
+    ).set_default_params(max_tokens=MAX_TOKENS)

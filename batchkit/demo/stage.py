@@ -1,0 +1,71 @@
+"""The simulated providers of a demo: always the same ones, so that a second run finds its batches.
+
+A run's batches belong to an account, and a base URL is part of that: the port of the first time is
+kept beside the simulator's state.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchkit.errors import ConfigError
+from batchkit.providers import Provider
+from batchkit.simulator import PortTaken, Simulator
+
+SCALE = 60.0
+"""Simulated seconds in a real one: an hour's batch takes a minute."""
+
+_FIRST_PORT, _PORTS = 20_000, 10_000
+_BATCH_SECONDS = (120.0, 420.0)
+
+
+@contextmanager
+def simulated(folder: Path) -> Iterator[Mapping[str, Provider]]:
+    """Serve both providers from ``folder`` and yield adapters that talk to them.
+
+    Raises ConfigError if another demo works on this folder.
+    """
+    from batchkit.providers.anthropic import Anthropic
+    from batchkit.providers.openai import OpenAIResponses
+
+    simulator = _started(folder)
+    try:
+        yield {
+            "openai": OpenAIResponses(api_key="demo", base_url=simulator.openai_url),
+            "anthropic": Anthropic(api_key="demo", base_url=simulator.anthropic_url),
+        }
+    finally:
+        simulator.stop()
+
+
+def _started(folder: Path) -> Simulator:
+    kept = folder / "port"
+    if kept.exists():
+        return _listening(folder, int(kept.read_text()))
+    first = zlib.crc32(str(folder.absolute()).encode()) % _PORTS
+    for step in range(20):
+        port = _FIRST_PORT + (first + step) % _PORTS
+        try:
+            simulator = _new(folder, port).start()
+        except PortTaken:
+            continue
+        kept.write_text(str(port))
+        return simulator
+    raise ConfigError("No free port was found for the demo's simulator between 20000 and 30000.")
+
+
+def _listening(folder: Path, port: int) -> Simulator:
+    try:
+        return _new(folder, port).start()
+    except PortTaken as error:
+        raise ConfigError(
+            f"Port {port}, where this demo's simulator served before, is taken: probably another "
+            f"demo runs in this folder. Wait for it, or start afresh: rm -r {folder.parent}"
+        ) from error
+
+
+def _new(folder: Path, port: int) -> Simulator:
+    return Simulator(folder, port=port, scale=SCALE, batch_seconds=_BATCH_SECONDS)
