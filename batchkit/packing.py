@@ -65,6 +65,42 @@ class _Room:
     queue: int | None
 
 
+class Filling:
+    """One batch while it is being filled, job by job, until the next one does not fit."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        items_per_batch: int | None = None,
+        budget: int | None = None,
+        queue_room: int | None = None,
+        memory: int | None = None,
+    ) -> None:
+        self._limits = limits
+        self._room = _room(limits, items_per_batch, budget, queue_room, memory)
+        self.count = 0
+        self.bytes = ENVELOPE
+        self.bound = 0
+        self.tokens = 0
+
+    def offer(self, size: int, bound: int | None, tokens: int = 0) -> Reason | None:
+        """Take a job if it fits (None), else say what keeps it out and stay as before.
+
+        `size` is the line's bytes as encoded, `bound` its upper-bound cost in nano-dollars (None:
+        unknown), `tokens` a bound on its input tokens, where the queue counts those.
+        """
+        queued = self.tokens + tokens if self._limits.queue == "tokens" else self.count + 1
+        money = self.bound
+        stopped = _stopped(self._room, self.count, size, self.bytes, bound, money, queued)
+        if stopped is None:
+            self.count += 1
+            self.bytes += size + PER_LINE
+            self.bound += bound or 0
+            self.tokens += tokens
+        return stopped
+
+
 def cut(
     sizes: Sequence[int],
     bounds: Sequence[int | None],
@@ -78,31 +114,30 @@ def cut(
 ) -> Cut:
     """Say how many jobs from the front go into the next batch: as many as fit, in order.
 
-    `sizes` are the lines' bytes as encoded, `bounds` the jobs' upper-bound costs in nano-dollars
-    (None: unknown). `budget` is the free money, `queue_room` what the provider's queue still
-    takes, in what `limits.queue` counts: requests, or tokens, and then `tokens` (bounds) are
-    needed. `memory` is the most bytes of an upload that we are ready to hold.
+    The figures are those of `Filling`. `budget` is the free money, `queue_room` what the provider's
+    queue takes, in what `limits.queue` counts: requests, or tokens, and then `tokens` (bounds)
+    are needed. `memory` is the most bytes of an upload that we are ready to hold.
     """
     if limits.queue == "tokens" and queue_room is not None and tokens is None:
         raise ValueError("a queue that counts tokens needs the jobs' tokens")
-    room = _room(limits, items_per_batch, budget, queue_room, memory)
-    upload, money, queued = ENVELOPE, 0, 0
-    count, reason = 0, _END
-    for size, bound in zip(sizes, bounds, strict=True):
-        weight = tokens[count] if tokens is not None else 0
-        asked = weight if limits.queue == "tokens" else 1
-        stopped = _stopped(room, count, size, upload, bound, money, queued + asked)
+    filling = Filling(
+        limits,
+        items_per_batch=items_per_batch,
+        budget=budget,
+        queue_room=queue_room,
+        memory=memory,
+    )
+    reason = _END
+    weights = tokens if tokens is not None else [0] * len(sizes)
+    for size, bound, weight in zip(sizes, bounds, weights, strict=True):
+        stopped = filling.offer(size, bound, weight)
         if stopped is not None:
             reason = stopped
             break
-        count += 1
-        upload += size + PER_LINE
-        money += bound or 0
-        queued += asked
-    if 0 < count < limits.min_requests:
+    if 0 < filling.count < limits.min_requests:
         return Cut(0, "too_few")
-    total = sum(tokens[:count]) if tokens is not None else 0
-    return Cut(count, reason, upload if count else 0, money, total)
+    upload = filling.bytes if filling.count else 0
+    return Cut(filling.count, reason, upload, filling.bound, filling.tokens)
 
 
 _END: Reason = "end"

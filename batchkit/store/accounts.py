@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import case, func, insert, select, update
@@ -11,8 +11,6 @@ from batchkit.model import Account
 from batchkit.store.database import Database
 from batchkit.store.rows import AccountRow, made
 from batchkit.store.tables import accounts, batches, lanes
-
-_LONGEST_PAUSE = timedelta(minutes=10)
 
 
 class Accounts:
@@ -70,24 +68,18 @@ class Accounts:
                 .values(failures=0, unreachable_since=None, retry_at=None)
             )
 
-    def silent(self, account_id: int, now: datetime, pause: float | None) -> datetime:
-        """Note that a call failed; return when to try again (seconds given, else doubled)."""
+    def silent(self, account_id: int, now: datetime, retry_at: datetime) -> None:
+        """Note that a call failed and when to try again; the first one marks the outage's start."""
         with self._database.write() as connection:
-            row = connection.execute(
+            connection.execute(
                 update(accounts)
                 .where(accounts.c.id == account_id)
                 .values(
                     failures=accounts.c.failures + 1,
                     unreachable_since=func.coalesce(accounts.c.unreachable_since, now),
+                    retry_at=retry_at,
                 )
-                .returning(accounts.c.failures)
-            ).one()
-            wait = timedelta(seconds=pause if pause is not None else 2.0 ** min(row[0], 12))
-            until = now + min(wait, max(_LONGEST_PAUSE, timedelta(seconds=pause or 0)))
-            connection.execute(
-                update(accounts).where(accounts.c.id == account_id).values(retry_at=until)
             )
-            return until
 
     def block(self, account_id: int, now: datetime, reason: str) -> None:
         """Note that only a person mends this account: key, credit, access."""

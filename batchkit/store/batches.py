@@ -424,6 +424,7 @@ def _seal(connection: Connection, seal: Seal, now: datetime) -> int:
     _wait_for_files(connection, lane, seal)
     local.book(connection, lane.run_id, lane.id, seal.failed, now)
     if seal.failed:
+        local.forget_members(connection, lane.id, [one.seq for one in seal.failed])
         close_if_done(connection, lane.run_id, now)
     if batch_id is None:
         return 0

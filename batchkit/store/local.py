@@ -73,7 +73,7 @@ def cancel(
 ) -> int:
     """Cancel jobs that wait to be sent, given as (lane_id, seq)."""
     for lane_id, seqs in _by_lane(picked):
-        _forget_members(connection, lane_id, seqs)
+        forget_members(connection, lane_id, seqs)
         rows = [Settled(seq, 0, "cancelled", code=code, error=why, ran=False) for seq in seqs]
         book(connection, run.id, lane_id, rows, now)
     return len(picked)
@@ -137,7 +137,7 @@ def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
         released = connection.execute(
             select(lanes.c.released).where(lanes.c.id == lane_id)
         ).scalar_one()
-        _forget_members(connection, lane_id, seqs)
+        forget_members(connection, lane_id, seqs)
         _unbook(connection, lane_id, seqs)
         connection.execute(delete(jobs).where(jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs)))
         removed += sum(1 for seq in seqs if seq < released)
@@ -274,7 +274,8 @@ def _has_free_member() -> Any:
     )
 
 
-def _forget_members(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
+def forget_members(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
+    """Take jobs out of the queue of those that wait to go again."""
     connection.execute(
         delete(members).where(
             members.c.lane_id == lane_id, members.c.seq.in_(seqs), members.c.batch_id.is_(None)

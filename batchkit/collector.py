@@ -1,0 +1,340 @@
+"""Download what a batch answered, settle every job of it, then move the money, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from batchkit import outputs, pricing, requests
+from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.model import (
+    BatchState,
+    Code,
+    CostKind,
+    Download,
+    Errored,
+    Json,
+    NotRun,
+    Outcome,
+    Succeeded,
+    Unreadable,
+    Usage,
+)
+from batchkit.outputs import Rules, Verdict
+from batchkit.pace import Pace
+from batchkit.providers import Provider
+from batchkit.spools import Spools, seq_of
+from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
+
+_CHUNK = 500
+_MOST_DOWNLOADS = 6
+"""Downloads that do not agree with the provider's counts before what came is taken as it is."""
+
+AnswerTypes = Mapping[str, Any]
+"""The user's answer types at hand in this program, by the name that templates store."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One batch under collection."""
+
+    batch: BatchRow
+    run: RunRow
+    now: datetime
+    changes: Mapping[int, Json]
+    numbers: Mapping[int, int]
+
+
+class Collector:
+    """The step that books answers, for one provider's account."""
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        account: AccountRow,
+        spools: Spools,
+        owner: str,
+        pace: Pace,
+        types: AnswerTypes | None = None,
+        keep_raw: Callable[[RunRow, BatchRow, Download], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._account = account
+        self._spools = spools
+        self._owner = owner
+        self._pace = pace
+        self._types = types or {}
+        self._keep_raw = keep_raw
+        self._templates: dict[int, Json] = {}
+
+    def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
+        """Collect every ended batch that is due; return how many were closed."""
+        by_id = {run.id: run for run in runs}
+        due = self._store.batches.due(list(by_id), self._provider.name, now, [BatchState.ENDED])
+        closed = 0
+        for batch in due:
+            lease = self._store.batches.claim(batch.id, self._owner, now)
+            if lease is None:
+                continue
+            fresh = self._store.batches.get(batch.id)
+            if fresh.state == BatchState.ENDED:
+                closed += self._step(fresh, lease, now)
+            self._store.batches.let_go(batch.id, lease)
+        return closed
+
+    def _step(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        if batch.end_reason == "lost":
+            return self._abandon(batch, lease, now)
+        if batch.end_reason == "failed":
+            return self._close(self._case(batch, now), lease)
+        try:
+            download = self._provider.download(
+                str(batch.ref), self._spools.incoming(str(batch.token))
+            )
+        except ProviderUnavailable as error:
+            self._silent(batch, lease, now, error.retry_after)
+            return False
+        except ProviderGarbled as error:
+            if batch.failures + 1 < _MOST_DOWNLOADS or not error.files:
+                self._again(batch, lease, now, error)
+                return False
+            download = Download(error.files)
+        except ProviderRefused as error:
+            return self._refused(batch, error, lease, now)
+        self._store.accounts.answered(self._account.id)
+        return self._collect(batch, download, lease, now)
+
+    def _collect(self, batch: BatchRow, download: Download, lease: int, now: datetime) -> bool:
+        case = self._case(batch, now)
+        ours, others = self._settle_all(case, self._provider.outcomes(download))
+        if batch.proof == "provisional" and others and not ours:
+            return self._store.batches.disown(batch.id, lease, now)
+        if others:
+            self._store.events.add(
+                batch.run_id, now, "unknown_ids", batch_id=batch.id, lines=others
+            )
+        if self._keep_raw is not None:
+            self._keep_raw(case.run, batch, download)
+        return self._close(case, lease)
+
+    def _close(self, case: _Case, lease: int) -> bool:
+        """Account for the jobs without a line, then book everything."""
+        for page in _pages(self._store.answers.unsettled(case.batch)):
+            rows = [self._without_line(case, job) for job in page]
+            self._store.answers.settle(case.batch, rows)
+        closed = self._store.batches.collect(case.batch.id, lease, case.now)
+        if closed:
+            self._spools.forget(str(case.batch.token))
+        return closed
+
+    def _abandon(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        case = self._case(batch, now)
+        why = "the provider does not keep its results any more"
+        for page in _pages(self._store.answers.unsettled(batch)):
+            rows = [self._lost(case, job, Code.RESULT_LOST, why) for job in page]
+            self._store.answers.settle(batch, rows)
+        return self._store.batches.abandon(batch.id, lease, now)
+
+    def _case(self, batch: BatchRow, now: datetime) -> _Case:
+        changes: dict[int, Json] = {}
+        numbers: dict[int, int] = {}
+        if batch.kind == "members":
+            for member in self._store.batches.members_of(batch.id):
+                changes[member.seq] = member.changes or {}
+                numbers[member.seq] = member.attempt_no
+        run = self._store.runs.get(batch.run_id)
+        return _Case(batch, run, now, changes, numbers)
+
+    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome]) -> tuple[int, int]:
+        """Settle outcomes in chunks; return how many lines were ours and how many were not."""
+        ours = others = 0
+        while chunk := list(islice(outcomes, _CHUNK)):
+            placed: dict[int, Outcome] = {}
+            for outcome in chunk:
+                seq = seq_of(outcome.custom_id, str(case.batch.token))
+                if seq is None:
+                    others += not (isinstance(outcome, Unreadable) and outcome.custom_id is None)
+                else:
+                    placed.setdefault(seq, outcome)
+            jobs = self._jobs(case, list(placed))
+            others += len(placed) - len(jobs)
+            ours += len(jobs)
+            rows = [self._settled(case, job, placed[job.seq]) for job in jobs]
+            self._store.answers.settle(case.batch, rows)
+        return ours, others
+
+    def _jobs(self, case: _Case, seqs: list[int]) -> list[JobRow]:
+        """Return the jobs of these places that are in this batch."""
+        batch = case.batch
+        if batch.kind == "members":
+            seqs = [seq for seq in seqs if seq in case.numbers]
+        else:
+            lo, hi = batch.lo or 0, batch.hi or 0
+            seqs = [seq for seq in seqs if lo <= seq < hi]
+        return self._store.jobs.pick(batch.lane_id or 0, seqs)
+
+    def _settled(self, case: _Case, job: JobRow, outcome: Outcome) -> Settled:
+        template = self._template(job.template_id)
+        so_far = case.changes.get(job.seq, {})
+        verdict = self._verdict(case, job, template, so_far, outcome)
+        cost, kind = self._cost(job, template, outcome)
+        return _row(case, job, verdict, outcome, cost, kind)
+
+    def _verdict(
+        self, case: _Case, job: JobRow, template: Json, so_far: Json, outcome: Outcome
+    ) -> Verdict:
+        if isinstance(outcome, NotRun):
+            return self._unrun(case, so_far, outcome.reason)
+        if isinstance(outcome, Errored) and outcome.kind == "account":
+            self._store.accounts.block(self._account.id, case.now, outcome.message)
+        rules = Rules(
+            most_attempts=int(template.get("max_attempts") or case.run.settings.max_attempts)
+        )
+        answer_type = self._answer_type(template)
+        return outputs.judge(outcome, template, so_far, rules, answer_type)
+
+    def _unrun(self, case: _Case, so_far: Json, reason: str) -> Verdict:
+        """What a person or the clock stopped is cancelled; what the provider dropped goes again."""
+        run = case.run
+        if run.deadline_at is not None and run.deadline_at <= case.now:
+            return Verdict("cancelled", Code.TIME_LIMIT, "the run's time was up", ran=False)
+        if run.cancel_requested_at or case.batch.cancel_requested_at:
+            return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
+        return outputs.not_run(reason, so_far)
+
+    def _without_line(self, case: _Case, job: JobRow) -> Settled:
+        """Say what became of a job that the provider's files do not mention."""
+        batch = case.batch
+        so_far = case.changes.get(job.seq, {})
+        if batch.end_reason == "failed":
+            return self._batch_failed(case, job)
+        if _is_surely_unrun(batch):
+            verdict = self._unrun(case, so_far, str(batch.end_reason))
+            return _row(case, job, verdict, None, 0, CostKind.FREE)
+        why = "the batch ended without a line for it"
+        return self._lost(case, job, Code.RESULT_MISSING, why)
+
+    def _batch_failed(self, case: _Case, job: JobRow) -> Settled:
+        """The provider turned the whole batch away: nothing ran, nothing is billed."""
+        batch = case.batch
+        said = batch.error_message or batch.error_code or "the provider turned the batch away"
+        verdict = Verdict("failed", Code.INVALID_REQUEST, said, ran=False)
+        return _row(case, job, verdict, None, 0, CostKind.FREE)
+
+    def _lost(self, case: _Case, job: JobRow, code: Code, why: str) -> Settled:
+        """It may have run and been billed: booked at its worst, never bought again by itself."""
+        return _row(case, job, Verdict("failed", code, why), None, job.bound, CostKind.BOUND)
+
+    def _cost(self, job: JobRow, template: Json, outcome: Outcome) -> tuple[int | None, CostKind]:
+        usage = _usage(outcome)
+        if isinstance(outcome, NotRun) or (isinstance(outcome, Errored) and usage is None):
+            return 0, CostKind.FREE
+        if isinstance(outcome, Succeeded) and not outcome.billed:
+            return 0, CostKind.FREE
+        price = requests.price_of(template)
+        if usage is None:
+            return job.bound, CostKind.BOUND
+        return (None if price is None else pricing.cost(usage, price)), CostKind.EXACT
+
+    def _answer_type(self, template: Json) -> Any:
+        """Return the user's class if this program has it and it is still the one that was asked."""
+        return self._types.get(f"{template.get('response_model')}")
+
+    def _template(self, template_id: int) -> Json:
+        if template_id not in self._templates:
+            if len(self._templates) > 1_000:
+                self._templates.clear()
+            self._templates[template_id] = self._store.jobs.template(template_id)
+        return self._templates[template_id]
+
+    def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> bool:
+        if error.reason == "account":
+            self._store.accounts.block(self._account.id, now, str(error))
+            self._store.batches.later(batch.id, lease, now)
+            return False
+        if batch.results_until is not None and now >= batch.results_until:
+            return self._abandon(batch, lease, now)
+        self._again(batch, lease, now, error)
+        return False
+
+    def _again(
+        self, batch: BatchRow, lease: int, now: datetime, error: ProviderRefused | ProviderGarbled
+    ) -> None:
+        later = now + self._pace.retry_after(batch.failures + 1, None)
+        self._store.batches.later(
+            batch.id, lease, later, failures=batch.failures + 1, error_message=str(error)
+        )
+
+    def _silent(self, batch: BatchRow, lease: int, now: datetime, said: float | None) -> None:
+        account = self._store.accounts.get(self._account.id)
+        until = now + self._pace.retry_after(account.failures + 1, said)
+        self._store.accounts.silent(self._account.id, now, until)
+        self._store.batches.later(batch.id, lease, until)
+
+
+def _is_surely_unrun(batch: BatchRow) -> bool:
+    """Say whether jobs without a line certainly never ran, by the provider's own counts."""
+    if batch.end_reason not in ("expired", "cancelled"):
+        return False
+    total = batch.provider_total
+    return total is None or batch.provider_completed + batch.provider_failed < total
+
+
+def _usage(outcome: Outcome) -> Usage | None:
+    return outcome.usage if isinstance(outcome, Succeeded | Errored) else None
+
+
+def _row(
+    case: _Case,
+    job: JobRow,
+    verdict: Verdict,
+    outcome: Outcome | None,
+    cost: int | None,
+    kind: CostKind,
+) -> Settled:
+    usage = _usage(outcome) if outcome is not None else None
+    answered = outcome if isinstance(outcome, Succeeded) else None
+    changes = verdict.changes
+    if verdict.state == "again" and cost:
+        changes = {**changes, "spent": int(case.changes.get(job.seq, {}).get("spent", 0)) + cost}
+    return Settled(
+        seq=job.seq,
+        attempt_no=case.numbers.get(job.seq, 1),
+        state=verdict.state,
+        code=verdict.code,
+        error=verdict.error,
+        answer=_answer_text(answered, outcome),
+        citations=[_citation(one) for one in answered.citations] if answered else None,
+        finish=answered.finish if answered else None,
+        model=answered.model if answered else None,
+        request_id=getattr(outcome, "request_id", None),
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        cached_tokens=usage.cached_tokens if usage else None,
+        cache_write_tokens=usage.cache_write_tokens if usage else None,
+        reasoning_tokens=usage.reasoning_tokens if usage else None,
+        cost=cost,
+        cost_kind=kind,
+        ran=verdict.ran,
+        changes=changes or None,
+    )
+
+
+def _answer_text(answered: Succeeded | None, outcome: Outcome | None) -> str | None:
+    if answered is not None:
+        return answered.text
+    return outcome.line if isinstance(outcome, Unreadable) else None
+
+
+def _citation(citation: Any) -> Json:
+    return {name: getattr(citation, name) for name in citation.__slots__}
+
+
+def _pages(rows: Iterator[JobRow]) -> Iterator[list[JobRow]]:
+    while page := list(islice(rows, _CHUNK)):
+        yield page

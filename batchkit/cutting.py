@@ -1,0 +1,308 @@
+"""Cut the next batch of a run: choose the jobs, encode them once, spool, reserve, seal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from batchkit import documents, requests
+from batchkit.errors import DocumentChanged, DocumentGone
+from batchkit.model import Attachment, Code, Json, Request, Waiting
+from batchkit.money import show
+from batchkit.packing import Filling, Reason
+from batchkit.providers import Provider
+from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
+from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
+from batchkit.weighing import Weight, weigh
+
+_MOST_MEMBERS = 100_000
+
+Pairs: TypeAlias = Iterable[tuple[JobRow, Member | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a cut led to: a batch, or what stands in the way; ``settled`` jobs ended on the way."""
+
+    batch_id: int | None = None
+    settled: int = 0
+    hindrance: tuple[Waiting, str] | None = None
+
+
+@dataclass(slots=True)
+class _Load:
+    """A batch while it is being cut, with the jobs that cannot come along."""
+
+    run: RunRow
+    lane: LaneRow
+    token: str
+    filling: Filling
+    counted: bool
+    end: int
+    chosen: list[Member] = field(default_factory=list)
+    failed: list[Settled] = field(default_factory=list)
+    absent: list[int] = field(default_factory=list)
+    away: str | None = None
+    attempt_no: int = 1
+    stopped: Reason | None = None
+    needed: int | None = None
+
+
+class Cutter:
+    """Cut batches for one provider's account."""
+
+    def __init__(
+        self, store: Store, provider: Provider, account: AccountRow, spools: Spools, owner: str
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._account = account
+        self._spools = spools
+        self._owner = owner
+        self._most_bytes: int | None = None
+        self._templates: dict[int, Json] = {}
+
+    def smaller_than(self, size: int) -> None:
+        """Cut below half of what was turned away as too large."""
+        self._most_bytes = max(size // 2, 1)
+
+    def next_batch(self, run_id: int, now: datetime) -> Sealed:
+        """Seal one batch from the first lane that has work; say what hinders if none can be."""
+        hindrance = None
+        for lane in self._store.jobs.lanes(run_id):
+            if lane.provider != self._provider.name or not self._has_work(lane, now):
+                continue
+            lease = self._store.batches.claim_lane(lane.id, self._owner, now)
+            if lease is None:
+                continue
+            try:
+                sealed = self._from_lane(self._store.jobs.lane(lane.id), now)
+            finally:
+                self._store.batches.let_go_lane(lane.id, lease)
+            if sealed.batch_id is not None or sealed.settled:
+                return sealed
+            hindrance = sealed.hindrance or hindrance
+        return Sealed(hindrance=hindrance)
+
+    def _has_work(self, lane: LaneRow, now: datetime) -> bool:
+        if lane.cursor < lane.released:
+            return True
+        return bool(self._store.batches.free_members(lane.id, now, 1))
+
+    def _from_lane(self, lane: LaneRow, now: datetime) -> Sealed:
+        run = self._store.runs.get(lane.run_id)
+        blocked = self._blocked(run, now)
+        if blocked is not None:
+            return blocked
+        if lane.cursor < lane.released:
+            rows = self._store.jobs.span(lane.id, lane.cursor, lane.released)
+            return self._cut(run, lane, ((row, None) for row in rows), "range", now)
+        return self._cut(run, lane, self._members(lane, now), "members", now)
+
+    def _members(self, lane: LaneRow, now: datetime) -> Pairs:
+        waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS)
+        for at in range(0, len(waiting), 500):
+            page = waiting[at : at + 500]
+            rows = self._store.jobs.pick(lane.id, [member.seq for member in page])
+            by_seq = {row.seq: row for row in rows}
+            yield from ((by_seq[one.seq], one) for one in page if one.seq in by_seq)
+
+    def _blocked(self, run: RunRow, now: datetime) -> Sealed | None:
+        if run.cancel_requested_at or (run.deadline_at and run.deadline_at <= now):
+            return Sealed()
+        if run.hold_until and run.hold_until > now:
+            return Sealed(hindrance=(Waiting.REVIEW, run.hold_reason or "held"))
+        _, live = self._store.runs.live(run.id)
+        return Sealed() if live >= run.settings.max_parallel_batches else None
+
+    def _cut(self, run: RunRow, lane: LaneRow, pairs: Pairs, kind: str, now: datetime) -> Sealed:
+        load = self._load(run, lane)
+        with self._spools.writer(load.token) as writer:
+            for row, member in pairs:
+                if not self._take(load, row, member, writer):
+                    break
+            else:
+                load.end = lane.released
+            moved = kind == "members" or load.end > lane.cursor
+            if not moved or not (load.filling.count or load.failed or load.absent):
+                writer.discard()
+                return Sealed(hindrance=self._hindrance(load))
+            batch_id = self._store.batches.seal(self._seal(load, kind, writer), now)
+            if not batch_id:
+                writer.discard()
+        if batch_id is None:
+            return Sealed()
+        return Sealed(batch_id or None, len(load.failed) + len(load.absent))
+
+    def _load(self, run: RunRow, lane: LaneRow) -> _Load:
+        return _Load(
+            run=run,
+            lane=lane,
+            token=new_token(),
+            filling=Filling(
+                self._provider.limits,
+                items_per_batch=run.settings.items_per_batch,
+                budget=run.free,
+                queue_room=self._queue_room(lane),
+                memory=self._most_bytes,
+            ),
+            counted=self._is_tight(run, lane),
+            end=lane.cursor,
+        )
+
+    def _is_tight(self, run: RunRow, lane: LaneRow) -> bool:
+        """Counting tokens costs more than sending: only where the cheap bounds do not fit."""
+        if run.free is None:
+            return False
+        _, _, bound, _, _ = self._store.jobs.waiting(lane)
+        return int(bound) > run.free or lane.cursor >= lane.released
+
+    def _queue_room(self, lane: LaneRow) -> int | None:
+        """What the provider's queue still takes, where its limit was learnt."""
+        learnt = self._store.accounts.get(self._account.id).learnt
+        queue = self._provider.limits.queue
+        limit = learnt.get(f"queue_tokens:{lane.model}" if queue == "tokens" else "queue_requests")
+        if limit is None:
+            return None
+        model = lane.model if queue == "tokens" else None
+        tokens, count = self._store.accounts.queued(self._account.id, model)
+        return max(int(limit) - (tokens if queue == "tokens" else count), 0)
+
+    def _take(self, load: _Load, row: JobRow, member: Member | None, writer: SpoolWriter) -> bool:
+        """Take one job into the load, or out of the way; False when the batch is full."""
+        changes = (member.changes if member else None) or {}
+        template = self._template(row.template_id)
+        try:
+            attachments = attachments_of(row)
+        except DocumentGone as error:
+            load.away = str(error)
+            if member is None:
+                load.absent.append(row.seq)
+        except DocumentChanged as error:
+            load.failed.append(_failed(row, Code.FILE_CHANGED, str(error)))
+        else:
+            request = requests.assemble(template, row.own, attachments, changes)
+            line = self._provider.encode(request, custom_id(load.token, row.seq))
+            weight = self._weight(load, row, template, request, changes)
+            if not self._offer(load, row, member, line, weight, writer):
+                return False
+        load.end = row.seq + 1
+        return True
+
+    def _offer(
+        self,
+        load: _Load,
+        row: JobRow,
+        member: Member | None,
+        line: bytes,
+        weight: Weight,
+        writer: SpoolWriter,
+    ) -> bool:
+        dear = self._too_dear(load, row, member, weight)
+        if dear is not None:
+            load.failed.append(_failed(row, Code.MAX_USD, dear))
+            return True
+        stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
+        if stopped == "request_bytes":
+            why = f"its request has {len(line):,} bytes, more than {self._provider.name} takes"
+            load.failed.append(_failed(row, Code.BAD_INPUT, why))
+            return True
+        if stopped is not None:
+            load.stopped, load.needed = stopped, weight.bound
+            return False
+        writer.add(line)
+        if member is not None:
+            load.chosen.append(member)
+            load.attempt_no = max(load.attempt_no, member.attempt_no)
+        return True
+
+    def _weight(
+        self, load: _Load, row: JobRow, template: Json, request: Request, changes: Json
+    ) -> Weight:
+        if not (load.counted or changes.get("max_tokens") or changes.get("note")):
+            return Weight(row.tokens, row.bound)
+        found = weigh(
+            request,
+            requests.price_of(template),
+            provider=self._provider.name,
+            dialect=self._provider.traits.dialect,
+            counted=load.counted,
+        )
+        if changes or row.bound is None or found.bound is None:
+            return found
+        return found if found.bound < row.bound else Weight(row.tokens, row.bound)
+
+    def _too_dear(
+        self, load: _Load, row: JobRow, member: Member | None, weight: Weight
+    ) -> str | None:
+        own = self._template(row.template_id).get("max_usd_per_job")
+        most = own if own is not None else load.run.settings.max_usd_per_job
+        spent = int(((member.changes if member else None) or {}).get("spent", 0))
+        if most is None or weight.bound is None or spent + weight.bound <= most:
+            return None
+        return (
+            f"its next attempt may cost {show(weight.bound)}, {show(spent)} were spent, "
+            f"max_usd_per_job is {show(most)}"
+        )
+
+    def _template(self, template_id: int) -> Json:
+        if template_id not in self._templates:
+            if len(self._templates) > 1_000:
+                self._templates.clear()
+            self._templates[template_id] = self._store.jobs.template(template_id)
+        return self._templates[template_id]
+
+    def _seal(self, load: _Load, kind: str, writer: SpoolWriter) -> Seal:
+        is_range = kind == "range"
+        needs_twin_guard = not self._provider.traits.metadata
+        return Seal(
+            lane=load.lane,
+            kind=kind,
+            lo=load.lane.cursor if is_range else None,
+            hi=load.end if is_range else None,
+            token=load.token,
+            count=writer.count,
+            bytes=writer.bytes,
+            tokens=load.filling.tokens,
+            sha256=writer.seal() if writer.count else "",
+            spool=str(writer.path),
+            spool_host=self._spools.host,
+            attempt_no=load.attempt_no,
+            reserved=load.filling.bound,
+            twin_guard=writer.count if needs_twin_guard else None,
+            account_id=self._account.id,
+            max_live=load.run.settings.max_parallel_batches,
+            failed=load.failed,
+            absent=load.absent,
+            members=load.chosen,
+        )
+
+    def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:
+        match load.stopped:
+            case "budget" | "price":
+                return Waiting.BUDGET, self._budget_sentence(load)
+            case "bytes" | "memory" | "queue":
+                return None
+            case _ if load.away is not None:
+                return Waiting.FILES, load.away
+            case _:
+                return None
+
+    def _budget_sentence(self, load: _Load) -> str:
+        run = load.run
+        needed = f"the next job needs {show(load.needed)}"
+        return (
+            f"{needed}, {show(run.free)} of the limit {show(run.cost_limit)} are free "
+            f"(spent {show(run.spent)}, reserved {show(run.reserved)})"
+        )
+
+
+def attachments_of(row: JobRow) -> list[Attachment]:
+    """Read a job's documents; raises DocumentGone and DocumentChanged."""
+    return [documents.load(document) for document in requests.documents_of(row.documents)]
+
+
+def _failed(row: JobRow, code: Code, why: str) -> Settled:
+    return Settled(row.seq, 0, "failed", code=code, error=why, ran=False)

@@ -1,0 +1,344 @@
+"""Claim jobs, spool them, seal, stage, create, accept; and look lost answers up.
+
+The order of writes is what makes a night safe: the spool is durable before the batch is sealed,
+the batch is ``submitting`` before the first call that creates, the uploaded file is recorded
+before the create that uses it. Wherever the process dies, the next one reads what may have
+happened, and asks the provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from batchkit import states
+from batchkit.cutting import Cutter
+from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.model import BatchState, Candidate, Spool, Waiting, Window
+from batchkit.pace import Pace
+from batchkit.providers import Provider
+from batchkit.spools import Spools
+from batchkit.store import AccountRow, BatchRow, RunRow, Store
+
+_SLACK = timedelta(minutes=10)
+"""How far clocks may differ when a listing is searched; the look corrects for the rest."""
+
+_CLIENT_TIMEOUT = 900.0
+"""Seconds after which no create of ours can still be under way: the longest total deadline."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a pass did, and what keeps each run from sending more: (Waiting, sentence)."""
+
+    acted: int = 0
+    hindrances: dict[int, tuple[Waiting, str]] = field(default_factory=dict)
+
+
+Step: TypeAlias = Callable[[BatchRow, int, datetime], bool]
+
+
+class Submitter:
+    """The step that sends, for one provider's account."""
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        account: AccountRow,
+        spools: Spools,
+        owner: str,
+        pace: Pace,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._account = account
+        self._spools = spools
+        self._owner = owner
+        self._pace = pace
+        self._cutter = Cutter(store, provider, account, spools, owner)
+
+    def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:
+        """Look up what is unclear, send what is sealed, then cut and send while there is room."""
+        report = Report()
+        ids = [run.id for run in runs]
+        report.acted += self._each(ids, BatchState.SUBMITTING, now, self.look)
+        report.acted += self._each(ids, BatchState.SEALED, now, self.send)
+        for run in runs:
+            self._fill(run, now, report)
+        return report
+
+    def _each(self, ids: Sequence[int], state: BatchState, now: datetime, step: Step) -> int:
+        """Claim each batch that is due and make one step with it."""
+        acted = 0
+        for batch in self._store.batches.due(ids, self._provider.name, now, [state]):
+            lease = self._store.batches.claim(batch.id, self._owner, now)
+            if lease is None:
+                continue
+            fresh = self._store.batches.get(batch.id)
+            if fresh.state == state:
+                acted += step(fresh, lease, now)
+            self._store.batches.let_go(batch.id, lease)
+        return acted
+
+    def _fill(self, run: RunRow, now: datetime, report: Report) -> None:
+        while True:
+            sealed = self._cutter.next_batch(run.id, now)
+            report.acted += sealed.settled
+            if sealed.batch_id is None:
+                if sealed.hindrance is not None:
+                    report.hindrances[run.id] = sealed.hindrance
+                return
+            report.acted += 1
+            lease = self._store.batches.claim(sealed.batch_id, self._owner, now)
+            if lease is None:
+                return
+            batch = self._store.batches.get(sealed.batch_id)
+            went = self.send(batch, lease, now)
+            self._store.batches.let_go(batch.id, lease)
+            if not went:
+                return
+
+    def send(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        """Send a sealed batch; return whether the provider has it now."""
+        if self._drop_unwanted(batch, lease, now):
+            return False
+        if not self._is_ready(batch, lease, now):
+            return False
+        if not self._store.batches.send(batch.id, lease, now):
+            self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
+            return False
+        spool = self._spool(batch)
+        file_ref = batch.file_ref
+        if self._provider.traits.stages and file_ref is None:
+            file_ref = self._stage(batch, spool, lease, now)
+            if file_ref is None:
+                return False
+        return self._create(batch, spool, file_ref, lease, now)
+
+    def look(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        """Ask the provider whether a create arrived whose answer was lost."""
+        if self._provider.traits.stages and batch.file_ref is None:
+            # An upload that went astray costs nothing and no create was made: send again.
+            return self._unsend(batch, lease, now, keep_file=False, at=now)
+        known = self._known(batch)
+        window = self._window(batch, now)
+        try:
+            search = self._provider.find(self._spool(batch), batch.file_ref, window, known)
+        except ProviderUnavailable as error:
+            self._silent(batch, lease, now, error.retry_after)
+            return False
+        except (ProviderRefused, ProviderGarbled) as error:
+            self._note_refusal(error, now)
+            self._store.batches.looked(
+                batch.id, lease, now, now + self._pace.look_after(8), complete=False
+            )
+            return False
+        self._store.accounts.answered(self._account.id)
+        found = _best(search.candidates)
+        if found is not None:
+            return self._adopt(batch, found, search.candidates, lease, now)
+        return self._not_found(batch, lease, now, complete=search.complete)
+
+    def _drop_unwanted(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        run = self._store.runs.get(batch.run_id)
+        late = run.deadline_at is not None and run.deadline_at <= now
+        if not (run.cancel_requested_at or batch.cancel_requested_at or late):
+            return False
+        why = "time_limit" if late else "cancelled"
+        if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+            return True
+        if self._store.batches.void(states.DROP, batch.id, lease, now, why, "not sent any more"):
+            self._spools.forget(str(batch.token))
+        return True
+
+    def _is_ready(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        """Check that the lines lie on this host, whole; else give the batch up, it never went."""
+        if batch.spool_host != self._spools.host and not Path(str(batch.spool)).exists():
+            self._store.batches.later(batch.id, lease, now + self._pace.seconds(60))
+            age = now - batch.sealed_at if batch.sealed_at else timedelta(0)
+            if age < self._pace.seconds(600):
+                return False
+        path = Path(str(batch.spool))
+        if path.exists() and path.stat().st_size == batch.bytes:
+            return True
+        self._store.batches.void(
+            states.DROP, batch.id, lease, now, "spool_gone", f"{path} is not there any more"
+        )
+        return False
+
+    def _stage(self, batch: BatchRow, spool: Spool, lease: int, now: datetime) -> str | None:
+        try:
+            file_ref = self._provider.stage(spool)
+        except ProviderUnavailable as error:
+            until = self._silent(batch, lease, now, error.retry_after)
+            self._unsend(batch, lease, now, keep_file=False, at=until)
+            return None
+        except ProviderGarbled:
+            later = now + self._pace.retry_after(batch.failures + 1, None)
+            self._unsend(batch, lease, now, keep_file=False, at=later)
+            return None
+        except ProviderRefused as error:
+            self._refused(batch, error, lease, now)
+            return None
+        self._store.accounts.answered(self._account.id)
+        return file_ref if self._store.batches.staged(batch.id, lease, file_ref) else None
+
+    def _create(
+        self, batch: BatchRow, spool: Spool, file_ref: str | None, lease: int, now: datetime
+    ) -> bool:
+        if not self._store.batches.holds(batch.id, lease, self._owner):
+            return False
+        try:
+            created = self._provider.create(spool, file_ref)
+        except ProviderUnavailable as error:
+            until = self._silent(batch, lease, now, error.retry_after)
+            if error.maybe:
+                self._look_later(batch, lease, now)
+            else:
+                self._unsend(batch, lease, now, keep_file=True, at=until)
+            return False
+        except ProviderGarbled:
+            self._look_later(batch, lease, now)
+            return False
+        except ProviderRefused as error:
+            self._refused(batch, error, lease, now)
+            return False
+        self._store.accounts.answered(self._account.id)
+        poll_at = now + self._pace.poll_after(timedelta(0))
+        return self._store.batches.accept(batch.id, lease, created, now, poll_at)
+
+    def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
+        """Act on a clear no: nothing arrived."""
+        match error.reason:
+            case "account":
+                self._store.accounts.block(self._account.id, now, str(error))
+                self._unsend(batch, lease, now, keep_file=True, at=now)
+            case "queue":
+                self._learn_queue(batch)
+                self._unsend(batch, lease, now, keep_file=True, at=now + self._pace.seconds(60))
+            case "not_found":  # the uploaded file is gone: upload again
+                later = now + self._pace.retry_after(batch.failures + 1, None)
+                self._unsend(batch, lease, now, keep_file=False, at=later)
+            case _:
+                self._void(batch, error, lease, now)
+
+    def _void(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
+        code = error.code or error.reason
+        moved = self._store.batches.void(states.REFUSE, batch.id, lease, now, code, str(error))
+        if not moved:
+            return
+        self._spools.forget(str(batch.token))
+        if error.reason == "too_large" and batch.count > 1:
+            self._cutter.smaller_than(batch.bytes)
+            return
+        forever = now + timedelta(days=36_500)
+        said = f"{self._provider.name} turned a batch away: {error}"
+        self._store.runs.hold(batch.run_id, forever, said, now)
+
+    def _adopt(
+        self,
+        batch: BatchRow,
+        found: Candidate,
+        candidates: Sequence[Candidate],
+        lease: int,
+        now: datetime,
+    ) -> bool:
+        poll_at = now + self._pace.poll_after(timedelta(0))
+        landed = self._store.batches.accept(batch.id, lease, found, now, poll_at)
+        if landed:
+            self._cancel_twins(batch, found, candidates, now)
+        return landed
+
+    def _cancel_twins(
+        self, batch: BatchRow, kept: Candidate, candidates: Sequence[Candidate], now: datetime
+    ) -> None:
+        """A second batch that is certainly ours was created twice: stop it, and say so."""
+        for twin in candidates:
+            if twin.ref == kept.ref or twin.proof != "certain":
+                continue
+            self._store.events.add(batch.run_id, now, "twin", ref=twin.ref, kept=kept.ref)
+            try:
+                self._provider.cancel(twin.ref)
+            except (ProviderUnavailable, ProviderRefused, ProviderGarbled):
+                continue
+
+    def _not_found(self, batch: BatchRow, lease: int, now: datetime, *, complete: bool) -> bool:
+        looks = batch.looks + int(complete)
+        long_enough = self._pace.is_old(batch.looked_at, now, self._pace.look_apart)
+        over = self._pace.is_old(batch.intent_at, now, self._pace.look_apart)
+        if complete and looks >= 2 and long_enough and over:
+            if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+                return False
+            return self._unsend(batch, lease, now, keep_file=False, at=now)
+        next_at = now + self._pace.look_after(looks)
+        self._store.batches.looked(batch.id, lease, now, next_at, complete=complete)
+        return False
+
+    def _unsend(
+        self, batch: BatchRow, lease: int, now: datetime, *, keep_file: bool, at: datetime
+    ) -> bool:
+        return self._store.batches.unsend(batch.id, lease, now, keep_file=keep_file, at=at)
+
+    def _look_later(self, batch: BatchRow, lease: int, now: datetime) -> None:
+        self._store.batches.later(batch.id, lease, now + self._pace.look_after(0))
+
+    def _silent(self, batch: BatchRow, lease: int, now: datetime, said: float | None) -> datetime:
+        account = self._store.accounts.get(self._account.id)
+        until = now + self._pace.retry_after(account.failures + 1, said)
+        self._store.accounts.silent(self._account.id, now, until)
+        self._store.batches.later(batch.id, lease, until)
+        return until
+
+    def _note_refusal(self, error: ProviderRefused | ProviderGarbled, now: datetime) -> None:
+        if isinstance(error, ProviderRefused) and error.reason == "account":
+            self._store.accounts.block(self._account.id, now, str(error))
+
+    def _unstage(self, file_ref: str, now: datetime) -> bool:
+        """Delete the input file first, so that a create still under way can only fail."""
+        try:
+            self._provider.unstage(file_ref)
+        except ProviderUnavailable as error:
+            until = now + self._pace.retry_after(1, error.retry_after)
+            self._store.accounts.silent(self._account.id, now, until)
+            return False
+        except (ProviderRefused, ProviderGarbled):
+            return False
+        return True
+
+    def _learn_queue(self, batch: BatchRow) -> None:
+        if self._provider.limits.queue == "requests":
+            _, requests = self._store.accounts.queued(self._account.id, None)
+            self._store.accounts.learn(self._account.id, "queue_requests", max(requests, 1))
+
+    def _known(self, batch: BatchRow) -> set[str]:
+        return self._store.batches.refs(self._account.id) | set(batch.refused_refs)
+
+    def _window(self, batch: BatchRow, now: datetime) -> Window:
+        return Window((batch.intent_at or now) - _SLACK, now + _SLACK)
+
+    def _spool(self, batch: BatchRow) -> Spool:
+        lane = self._store.jobs.lane(batch.lane_id or 0)
+        return Spool(
+            path=Path(str(batch.spool)),
+            token=str(batch.token),
+            count=batch.count,
+            bytes=batch.bytes,
+            sha256=str(batch.sha256),
+            model=lane.model,
+            endpoint=lane.endpoint,
+            batch_id=batch.id,
+            run_id=batch.run_id,
+        )
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Prefer a certain proof, then the oldest: a younger twin is the one too many."""
+
+    def rank(one: Candidate) -> tuple[bool, bool, float]:
+        return (one.proof != "certain", one.at is None, one.at.timestamp() if one.at else 0.0)
+
+    return min(candidates, key=rank, default=None)
