@@ -35,3 +35,51 @@ def _dotenv() -> dict[str, str | None]:
         raise ConfigError(
             f"{path.resolve()} cannot be read ({type(error).__name__}): mend or remove it."
         ) from error
+
+
+def database(given: str | os.PathLike[str] | None = None, *, create: bool = True) -> str:
+    """Return where the state lies: a URL, or the path of a SQLite file.
+
+    ``given``, else BATCHKIT_DATABASE_URL, else the nearest ``.batchkit/batchkit.db`` in this folder
+    or a parent, else a new one here, whose folder is made unless ``create`` is False. Raises
+    ConfigError for a folder that cannot be written.
+    """
+    named = os.fspath(given) if given is not None else read("BATCHKIT_DATABASE_URL")
+    path = Path(named).expanduser() if named else _nearest()
+    if named and "://" in named:
+        return named
+    path = path.absolute()
+    if create:
+        _check_file(path)
+    return str(path)
+
+
+def project(given: str | None = None) -> str:
+    """Return the project that runs belong to: ``given``, BATCHKIT_PROJECT, else ``default``."""
+    return given or read("BATCHKIT_PROJECT") or "default"
+
+
+def _nearest() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        found = folder / ".batchkit" / "batchkit.db"
+        if found.is_file():
+            return found
+    return here / ".batchkit" / "batchkit.db"
+
+
+def _check_file(path: Path) -> None:
+    """Make the folder of a SQLite file; see now whether it can be written."""
+    way_out = "Name another place with database= or BATCHKIT_DATABASE_URL."
+    if path.is_dir():
+        raise ConfigError(f"The database {path} is a folder, not a file. {way_out}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {path.parent} for the database cannot be made "
+            f"({error.strerror or error}). {way_out}"
+        ) from error
+    spot = path if path.exists() else path.parent
+    if not os.access(spot, os.W_OK):
+        raise ConfigError(f"The database {path} cannot be written: permission denied. {way_out}")
