@@ -251,7 +251,8 @@ class Cutter:
         if template_id not in self._templates:
             if len(self._templates) > 1_000:
                 self._templates.clear()
-            self._templates[template_id] = self._store.jobs.template(template_id)
+            stored = self._store.jobs.template(template_id)
+            self._templates[template_id] = requests.prepared(stored)
         return self._templates[template_id]
 
     def _seal(self, load: _Load, kind: str, writer: SpoolWriter) -> Seal:

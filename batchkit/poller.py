@@ -77,7 +77,8 @@ class Poller:
         asked = self._pace.poll_after(age)
         if batch.cancel_sent_at is not None:
             asked = min(asked, self._pace.seconds(60))
-        return self._store.batches.seen(batch.id, lease, status, now + asked) and False
+        self._store.batches.seen(batch.id, lease, status, now + asked)
+        return False
 
     def _end(self, batch: BatchRow, status: BatchStatus, lease: int, now: datetime) -> bool:
         traits = self._provider.traits

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from batchkit.model import Attachment, Document, Json, Price, Request
+from batchkit.schemas import AnswerSchema
 
 CONTENT = (
     "provider",
@@ -41,6 +42,17 @@ def template_digest(template: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(_canonical(dict(template))).digest()[:16]
 
 
+def prepared(template: Mapping[str, Any]) -> Json:
+    """Return a stored template ready for ``assemble``: with the schema's wire form worked out.
+
+    Done once a template, not once a job.
+    """
+    schema = template.get("schema")
+    if schema is None or "wire" in schema:
+        return dict(template)
+    return {**template, "schema": {**schema, "wire": AnswerSchema.from_dict(schema).wire}}
+
+
 def assemble(
     template: Mapping[str, Any],
     own: Mapping[str, Any],
@@ -49,7 +61,8 @@ def assemble(
 ) -> Request:
     """Put a request together; ``changes`` are what a retry sends differently.
 
-    Known changes: ``max_tokens``, and ``note``, which is told to the model after the prompt.
+    The template has been ``prepared``. Known changes: ``max_tokens``, and ``note``, which is told
+    to the model after the prompt.
     """
     changed = changes or {}
     note = changed.get("note")

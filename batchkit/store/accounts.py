@@ -59,6 +59,14 @@ class Accounts:
                 update(lanes).where(lanes.c.id == lane_id).values(account_id=account_id)
             )
 
+    def move(self, old_id: int, new_id: int) -> None:
+        """Say that two accounts are one: a new key sees the same batches."""
+        with self._database.write(durable=True) as connection:
+            for table in (lanes, batches):
+                connection.execute(
+                    update(table).where(table.c.account_id == old_id).values(account_id=new_id)
+                )
+
     def answered(self, account_id: int) -> None:
         """Note that the provider answers: no back-off, not unreachable."""
         with self._database.write() as connection:

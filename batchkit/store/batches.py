@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from batchkit import states
+from batchkit.errors import IllegalMove
 from batchkit.model import Account, BatchState, BatchStatus, Candidate, Created
 from batchkit.states import Move
 from batchkit.store import local
@@ -18,6 +19,7 @@ from batchkit.store.events import note
 from batchkit.store.rows import BatchRow, LaneRow, Member, Seal, made
 from batchkit.store.runs import LIVE, close_if_done
 from batchkit.store.tables import accounts, attempts, batches, jobs, lanes, members, runs
+from batchkit.store.types import UtcDateTime
 
 LEASE = timedelta(seconds=90)
 """How long a claim holds; a step that lives renews it by claiming again."""
@@ -206,21 +208,24 @@ class Batches:
         now: datetime,
         poll_at: datetime,
     ) -> bool:
-        """Record that the provider has it, with the proof."""
+        """Record that the provider has it, with the proof; False if the ref is another batch's."""
         proof = receipt.proof if isinstance(receipt, Candidate) else "certain"
-        with self._database.write(durable=True) as connection:
-            return _move(
-                connection,
-                states.ACCEPT,
-                batch_id,
-                lease_no,
-                now,
-                ref=receipt.ref,
-                proof=proof,
-                accepted_at=now,
-                poll_at=poll_at,
-                failures=0,
-            )
+        try:
+            with self._database.write(durable=True) as connection:
+                return _move(
+                    connection,
+                    states.ACCEPT,
+                    batch_id,
+                    lease_no,
+                    now,
+                    ref=receipt.ref,
+                    proof=proof,
+                    accepted_at=now,
+                    poll_at=poll_at,
+                    failures=0,
+                )
+        except IntegrityError:
+            return False
 
     def unsend(
         self, batch_id: int, lease_no: int, now: datetime, *, keep_file: bool, at: datetime
@@ -322,7 +327,9 @@ class Batches:
             provider_total=status.total,
             provider_completed=status.completed,
             provider_failed=status.failed,
-            expires_at=func.coalesce(status.expires_at, batches.c.expires_at),
+            expires_at=func.coalesce(
+                literal(status.expires_at, UtcDateTime()), batches.c.expires_at
+            ),
             failures=0,
             missing_since=None,
         )
@@ -357,30 +364,38 @@ class Batches:
         return self.later(batch_id, lease_no, now, cancel_sent_at=now)
 
     def disown(self, batch_id: int, lease_no: int, now: datetime) -> bool:
-        """Give a stranger's batch back and look for ours again; nothing is booked."""
-        with self._database.write(durable=True) as connection:
-            batch = _row(connection, batch_id)
-            connection.execute(
-                update(batches)
-                .where(batches.c.id == batch_id)
-                .values(refused_refs=[*batch.refused_refs, batch.ref])
-            )
-            return _move(
-                connection,
-                states.DISOWN,
-                batch_id,
-                lease_no,
-                now,
-                ref=None,
-                proof=None,
-                accepted_at=None,
-                ended_at=None,
-                end_reason=None,
-                poll_at=now,
-            )
+        """Give a stranger's batch back and look for ours again, from the first look on.
+
+        Nothing is booked. False also while a twin of the same size is unclear on this account.
+        """
+        try:
+            with self._database.write(durable=True) as connection:
+                batch = _row(connection, batch_id)
+                return _move(
+                    connection,
+                    states.DISOWN,
+                    batch_id,
+                    lease_no,
+                    now,
+                    refused_refs=[*batch.refused_refs, batch.ref],
+                    ref=None,
+                    proof=None,
+                    accepted_at=None,
+                    ended_at=None,
+                    end_reason=None,
+                    results_until=None,
+                    looks=0,
+                    looked_at=None,
+                    poll_at=now,
+                )
+        except IntegrityError:
+            return False
 
     def collect(self, batch_id: int, lease_no: int, now: datetime) -> bool:
-        """Close a batch whose every job is settled: counters, releases and money, once."""
+        """Close a batch whose every job is settled: counters, releases and money, once.
+
+        Raises IllegalMove if a job of it has no outcome.
+        """
         return self._close(states.COLLECT, batch_id, lease_no, now)
 
     def abandon(self, batch_id: int, lease_no: int, now: datetime) -> bool:
@@ -392,18 +407,15 @@ class Batches:
             batch = _row(connection, batch_id)
             if batch.state not in move.sources or batch.lease_no != lease_no:
                 return False
+            _lock_run(connection, batch.run_id)
             counts, cost, unknown = _counted(connection, batch)
             again = _release_again(connection, batch)
-            _book(connection, batch, counts, cost, unknown, now)
-            number = connection.execute(
-                select(runs.c.collected_no).where(runs.c.id == batch.run_id)
-            ).scalar_one()
+            number = _book(connection, batch, counts, cost, unknown, now)
             values = {**counts, "again": again, "cost": cost, "reserved": 0, "collected_at": now}
-            if move is states.COLLECT:
-                values["collected_no"] = number
+            values["collected_no"] = number
             shown = {**counts, "again": again}
             if not _move(connection, move, batch_id, lease_no, now, detail=shown, **values):
-                raise RuntimeError("a batch moved inside a locked transaction")
+                raise IllegalMove("a batch moved inside a locked transaction")
             close_if_done(connection, batch.run_id, now)
             return True
 
@@ -414,15 +426,16 @@ class _Refused(Exception):
 
 def _seal(connection: Connection, seal: Seal, now: datetime) -> int:
     lane = seal.lane
+    _lock_run(connection, lane.run_id)  # or two processes count each other's batch as not there
     if not _reserve(connection, seal, now):
         raise _Refused
     if seal.kind == "range":
         _take_range(connection, seal)
-    batch_id = _insert(connection, seal, now) if seal.count else None
-    if seal.members:
-        _take_members(connection, seal, batch_id)
     _wait_for_files(connection, lane, seal)
     local.book(connection, lane.run_id, lane.id, seal.failed, now)
+    batch_id = _insert(connection, seal, now) if seal.count else None
+    if seal.members and batch_id is not None:
+        _take_members(connection, seal, batch_id)
     if seal.failed:
         local.forget_members(connection, lane.id, [one.seq for one in seal.failed])
         close_if_done(connection, lane.run_id, now)
@@ -477,7 +490,7 @@ def _take_range(connection: Connection, seal: Seal) -> None:
         raise _Refused
 
 
-def _take_members(connection: Connection, seal: Seal, batch_id: int | None) -> None:
+def _take_members(connection: Connection, seal: Seal, batch_id: int) -> None:
     for chunk in _chunks([member.seq for member in seal.members]):
         landed = connection.execute(
             update(members)
@@ -491,6 +504,15 @@ def _take_members(connection: Connection, seal: Seal, batch_id: int | None) -> N
 
 def _wait_for_files(connection: Connection, lane: LaneRow, seal: Seal) -> None:
     if not seal.absent:
+        return
+    if seal.kind == "members":
+        for chunk in _chunks(list(seal.absent)):
+            connection.execute(
+                update(members)
+                .where(members.c.lane_id == lane.id, members.c.seq.in_(chunk))
+                .where(members.c.batch_id.is_(None))
+                .values(reason="files")
+            )
         return
     rows = [
         {
@@ -571,19 +593,26 @@ def _start_clock(connection: Connection, batch_id: int, now: datetime) -> None:
 
 
 def _free_jobs(connection: Connection, batch: BatchRow) -> None:
-    """Put a void batch's jobs back into the queue; this attempt does not count."""
+    """Put a void batch's jobs back into the queue; this attempt does not count.
+
+    What was replaced or has ended meanwhile (tried out by ``test``) stays out of it.
+    """
     if batch.kind == "members":
-        connection.execute(
-            update(members).where(members.c.batch_id == batch.id).values(batch_id=None)
+        mine = members.c.batch_id == batch.id
+        wanted = select(jobs.c.seq).where(
+            jobs.c.lane_id == batch.lane_id, jobs.c.superseded.is_(False), ~local.has_final()
         )
+        connection.execute(delete(members).where(mine, members.c.seq.not_in(wanted)))
+        connection.execute(update(members).where(mine).values(batch_id=None))
         return
     query = select(
         jobs.c.shelf, jobs.c.lane_id, jobs.c.seq, literal(1), jobs.c.run_id, literal("recut")
     ).where(jobs.c.lane_id == batch.lane_id, jobs.c.seq >= batch.lo, jobs.c.seq < batch.hi)
     waiting = select(members.c.seq).where(members.c.lane_id == batch.lane_id)
-    ended = select(attempts.c.seq).where(attempts.c.lane_id == batch.lane_id, attempts.c.final)
     names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "reason"]
-    query = query.where(jobs.c.seq.not_in(waiting), jobs.c.seq.not_in(ended))
+    query = query.where(
+        jobs.c.superseded.is_(False), jobs.c.seq.not_in(waiting), ~local.has_final()
+    )
     connection.execute(insert(members).from_select(names, query))
 
 
@@ -597,23 +626,26 @@ def _give_back(connection: Connection, batch: BatchRow) -> None:
 
 def _counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], int, int]:
     counts = {"completed": 0, "failed": 0, "cancelled": 0}
-    cost = unknown = 0
-    mine = attempts.c.batch_id == batch.id
+    cost = unknown = settled = 0
     rows = connection.execute(
         select(
             attempts.c.state,
+            attempts.c.final,
             func.count(),
             func.coalesce(func.sum(attempts.c.cost), 0),
             func.count() - func.count(attempts.c.cost),
         )
-        .where(attempts.c.shelf == batch.shelf, mine)
-        .group_by(attempts.c.state)
+        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id)
+        .group_by(attempts.c.state, attempts.c.final)
     )
-    for state, number, spent, unpriced in rows:
-        if state in counts:
-            counts[state] = int(number)
+    for state, final, number, spent, unpriced in rows:
+        if final:
+            counts[state] += int(number)
+        settled += int(number)
         cost += int(spent)
         unknown += int(unpriced)
+    if settled != batch.count:
+        raise IllegalMove(f"batch {batch.id} holds {batch.count} jobs and {settled} outcomes")
     return _without_superseded(connection, batch, counts), cost, unknown
 
 
@@ -628,7 +660,7 @@ def _without_superseded(
     rows = connection.execute(
         select(attempts.c.state, func.count())
         .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
-        .where(attempts.c.batch_id == batch.id, jobs.c.superseded)
+        .where(attempts.c.batch_id == batch.id, attempts.c.final, jobs.c.superseded)
         .group_by(attempts.c.state)
     )
     old = {str(state): int(n) for state, n in rows}
@@ -638,15 +670,20 @@ def _without_superseded(
 def _release_again(connection: Connection, batch: BatchRow) -> int:
     """Put the jobs that go again into the queue, with the changes of their next attempt."""
     names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "changes", "reason"]
-    query = select(
-        attempts.c.shelf,
-        attempts.c.lane_id,
-        attempts.c.seq,
-        attempts.c.attempt_no + 1,
-        attempts.c.run_id,
-        attempts.c.changes,
-        func.coalesce(attempts.c.code, "again"),
-    ).where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
+    query = (
+        select(
+            attempts.c.shelf,
+            attempts.c.lane_id,
+            attempts.c.seq,
+            attempts.c.attempt_no + 1,
+            attempts.c.run_id,
+            attempts.c.changes,
+            func.coalesce(attempts.c.code, "again"),
+        )
+        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
+        .where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
+        .where(jobs.c.superseded.is_(False), ~local.has_final())
+    )
     return int(connection.execute(insert(members).from_select(names, query)).rowcount)
 
 
@@ -657,8 +694,8 @@ def _book(
     cost: int,
     unknown: int,
     now: datetime,
-) -> None:
-    connection.execute(
+) -> int:
+    number = connection.execute(
         update(runs)
         .where(runs.c.id == batch.run_id)
         .values(
@@ -669,7 +706,14 @@ def _book(
             last_progress_at=now,
             **{state: runs.c[state] + n for state, n in counts.items()},
         )
+        .returning(runs.c.collected_no)
     )
+    return int(number.scalar_one())
+
+
+def _lock_run(connection: Connection, run_id: int) -> None:
+    """Let nobody else change a run until this transaction ends; SQLite has one writer anyway."""
+    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
 
 
 def _claim(

@@ -1,0 +1,378 @@
+"""The only loop: a worker per provider account, ticking poller, collector, submitter.
+
+Rows are the only truth, so a worker may die between any two lines. The caller's thread makes no
+network calls: it watches, reports, and hears Ctrl-C while a create hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from batchkit import providers as registry
+from batchkit.clock import Clock, SystemClock
+from batchkit.collector import Collector
+from batchkit.console import Console
+from batchkit.errors import (
+    AccountMismatchError,
+    ProviderGarbled,
+    ProviderRefused,
+    ProviderUnavailable,
+)
+from batchkit.model import Waiting
+from batchkit.pace import Pace
+from batchkit.poller import Poller
+from batchkit.providers import Provider
+from batchkit.spools import Spools
+from batchkit.store import AccountRow, RunRow, Store
+from batchkit.submitter import Submitter
+
+Ending = Literal["done", "waiting", "detached", "timeout", "once"]
+
+_LEAVE_AFTER = 8.0
+"""Seconds a detach waits for the calls in hand; what is still open then is recorded as unknown."""
+
+_LONGEST_NAP = 5.0
+_MOST_PASSES = 1_000
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The three steps for one provider's account, and what they last found."""
+
+    name: str
+    account: AccountRow
+    poller: Poller
+    collector: Collector
+    submitter: Submitter
+    hindrances: dict[int, tuple[Waiting, str]] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+class Engine:
+    """Drive runs until they are done, or only a person can move them.
+
+    ``providers`` replaces lookup by entry point, by name; ``types`` are the user's answer types by
+    the name that templates store; ``pace`` scales all waiting.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        console: Console | None = None,
+        types: Mapping[str, Any] | None = None,
+        pace: Pace | None = None,
+        spools: Path | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._providers = dict(providers or {})
+        self._console = console or Console("error")
+        self._types = types or {}
+        self._pace = pace or Pace(scale=float(os.environ.get("BATCHKIT_PACE", "1")))
+        self._spools = Spools(spools or spool_folder(store))
+        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._workers: dict[str, _Worker] = {}
+        self._wake = threading.Event()
+
+    def drive(
+        self,
+        run_ids: Sequence[int],
+        *,
+        stop: threading.Event,
+        max_wait: float | None = None,
+        once: bool = False,
+        on_tick: Callable[[], None] | None = None,
+        interval: float = 1.0,
+    ) -> Ending:
+        """Block until the runs are done (``done``), only a person can move them (``waiting``),
+        ``stop`` is set (``detached``) or ``max_wait`` seconds are over (``timeout``).
+
+        ``once`` does all that can be done without waiting. ``on_tick`` is called in this thread
+        about every ``interval`` seconds. Raises ConfigError without a key, AccountMismatchError if
+        the key at hand cannot see the runs' batches.
+        """
+        self._prepare(run_ids)
+        if once:
+            return self._drive_once(run_ids, stop, on_tick)
+        if not isinstance(self._clock, SystemClock):
+            return self._drive_here(run_ids, stop, max_wait, on_tick)
+        return self._drive_threads(run_ids, stop, max_wait, on_tick, interval)
+
+    def tick(self, run_ids: Sequence[int]) -> int:
+        """Make one pass of every step, in this thread; return how much moved."""
+        self._prepare(run_ids)
+        acted = self._end_wishes(run_ids)
+        for worker in list(self._workers.values()):
+            acted += self._pass(worker, run_ids)
+        self._note_waiting(run_ids)
+        return acted
+
+    def _drive_once(
+        self, run_ids: Sequence[int], stop: threading.Event, on_tick: Callable[[], None] | None
+    ) -> Ending:
+        for _ in range(_MOST_PASSES):
+            if not self.tick(run_ids) or stop.is_set():
+                break
+            if on_tick is not None:
+                on_tick()
+        if on_tick is not None:
+            on_tick()
+        return "detached" if stop.is_set() else self._ending(run_ids) or "once"
+
+    def _drive_here(
+        self,
+        run_ids: Sequence[int],
+        stop: threading.Event,
+        max_wait: float | None,
+        on_tick: Callable[[], None] | None,
+    ) -> Ending:
+        """Drive in this thread, by a clock that tests move: nothing sleeps."""
+        began = self._clock.monotonic()
+        while not stop.is_set():
+            acted = self.tick(run_ids)
+            if on_tick is not None:
+                on_tick()
+            ending = self._ending(run_ids)
+            if ending is not None:
+                return ending
+            if max_wait is not None and self._clock.monotonic() - began >= max_wait:
+                return "timeout"
+            if not acted:
+                self._clock.wait(self._nap(run_ids, None))
+        return "detached"
+
+    def _drive_threads(
+        self,
+        run_ids: Sequence[int],
+        stop: threading.Event,
+        max_wait: float | None,
+        on_tick: Callable[[], None] | None,
+        interval: float,
+    ) -> Ending:
+        leave = threading.Event()
+        threads = self._start(run_ids, leave)
+        began = self._clock.monotonic()
+        try:
+            while True:
+                ending = self._watch(run_ids, threads, leave)
+                if on_tick is not None:
+                    on_tick()
+                if ending is not None:
+                    return ending
+                if max_wait is not None and self._clock.monotonic() - began >= max_wait:
+                    return "timeout"
+                if self._clock.wait(interval, stop):
+                    return "detached"
+        finally:
+            self._leave(threads, leave)
+
+    def _watch(
+        self, run_ids: Sequence[int], threads: dict[str, threading.Thread], leave: threading.Event
+    ) -> Ending | None:
+        """Look after wishes, workers and new lanes; say whether it is over."""
+        for worker in self._workers.values():
+            if worker.error is not None:
+                raise worker.error
+        if self._end_wishes(run_ids):
+            self._wake.set()
+        self._prepare(run_ids)
+        for name in self._workers.keys() - threads.keys():
+            threads.update(self._start(run_ids, leave, only=name))
+        self._note_waiting(run_ids)
+        return self._ending(run_ids)
+
+    def _start(
+        self, run_ids: Sequence[int], leave: threading.Event, only: str | None = None
+    ) -> dict[str, threading.Thread]:
+        threads = {}
+        for name, worker in self._workers.items():
+            if only is not None and name != only:
+                continue
+            thread = threading.Thread(
+                target=self._work,
+                args=(worker, run_ids, leave),
+                name=f"batchkit-{name}",
+                daemon=True,
+            )
+            thread.start()
+            threads[name] = thread
+        return threads
+
+    def _work(self, worker: _Worker, run_ids: Sequence[int], leave: threading.Event) -> None:
+        try:
+            while not leave.is_set():
+                if not self._pass(worker, run_ids):
+                    self._clock.wait(self._nap(run_ids, worker), leave)
+        except BaseException as error:  # noqa: BLE001 -- carried to the caller's thread, raised there
+            worker.error = error
+
+    def _leave(self, threads: dict[str, threading.Thread], leave: threading.Event) -> None:
+        """Let the calls in hand finish, but not for ever: an open create is looked up later."""
+        leave.set()
+        until = self._clock.monotonic() + _LEAVE_AFTER
+        for thread in threads.values():
+            thread.join(max(0.0, until - self._clock.monotonic()))
+
+    def _pass(self, worker: _Worker, run_ids: Sequence[int]) -> int:
+        """Poll, collect, submit: what ended makes room for what waits."""
+        now = self._clock.now()
+        account = self._store.accounts.get(worker.account.id)
+        if account.blocked_at is not None:
+            return 0
+        if account.retry_at is not None and account.retry_at > now:
+            return 0
+        runs = self._open_runs(run_ids)
+        moved = worker.poller.run_once(runs, now)
+        moved += worker.collector.run_once(runs, now)
+        report = worker.submitter.run_once(self._open_runs(run_ids), now)
+        worker.hindrances = report.hindrances
+        return moved + report.acted
+
+    def _open_runs(self, run_ids: Sequence[int]) -> list[RunRow]:
+        runs = [self._store.runs.get(run_id) for run_id in run_ids]
+        return [run for run in runs if run.opened_at is not None and run.finished_at is None]
+
+    def _end_wishes(self, run_ids: Sequence[int]) -> int:
+        """End what waits in runs that were cancelled or whose time is up."""
+        now = self._clock.now()
+        ended = 0
+        for run in self._open_runs(run_ids):
+            if run.cancel_requested_at is not None:
+                why = "cancelled before it was sent"
+                ended += self._store.runs.end_waiting(run.id, "cancelled", why, now)
+            elif run.deadline_at is not None and run.deadline_at <= now:
+                why = "the run's time was up before it was sent"
+                ended += self._store.runs.end_waiting(run.id, "time_limit", why, now)
+        return ended
+
+    def _note_waiting(self, run_ids: Sequence[int]) -> None:
+        now = self._clock.now()
+        for run in self._open_runs(run_ids):
+            waiting = self._waiting(run)
+            what, why = waiting if waiting is not None else (None, None)
+            if (what, why) != (run.waiting_for, run.waiting_detail):
+                self._store.runs.wait_for(run.id, what, why, now)
+
+    def _waiting(self, run: RunRow) -> tuple[str, str] | None:
+        """Say what only a person can mend, once nothing of the run is in flight any more."""
+        for account in self._store.accounts.of_run(run.id):
+            if account.blocked_at is not None:
+                return Waiting.ACCOUNT.value, self._account_words(account)
+        _, live = self._store.runs.live(run.id)
+        if live:
+            return None
+        for worker in self._workers.values():
+            if run.id in worker.hindrances:
+                what, why = worker.hindrances[run.id]
+                return what.value, why
+        return None
+
+    def _account_words(self, account: AccountRow) -> str:
+        return (
+            f"{account.provider} at {account.base_url} says: {account.blocked_reason} "
+            "When it is mended: batchkit resume"
+        )
+
+    def _ending(self, run_ids: Sequence[int]) -> Ending | None:
+        left = self._open_runs(run_ids)
+        if not left:
+            return "done"
+        if all(run.waiting_for is not None for run in left):
+            return "waiting"
+        return None
+
+    def _nap(self, run_ids: Sequence[int], worker: _Worker | None) -> float:
+        """Return the seconds until something is due: a batch, an account, a deadline."""
+        now = self._clock.now()
+        times = [self._store.batches.next_at(run_ids, worker.name if worker else None)]
+        accounts = [one.account.id for one in ([worker] if worker else self._workers.values())]
+        times += [self._store.accounts.get(account_id).retry_at for account_id in accounts]
+        times += [run.deadline_at for run in self._open_runs(run_ids)]
+        later = [(at - now).total_seconds() for at in times if at is not None and at > now]
+        soonest = min(later, default=_LONGEST_NAP)
+        if isinstance(self._clock, SystemClock):
+            return max(0.02, min(soonest, _LONGEST_NAP / max(self._pace.scale, 1.0)))
+        return max(0.02, soonest)
+
+    def _prepare(self, run_ids: Sequence[int]) -> None:
+        """Make a worker for every provider that the runs' lanes need, on the account at hand."""
+        for run in self._open_runs(run_ids):
+            for lane in self._store.jobs.lanes(run.id):
+                if not lane.provider:
+                    continue
+                worker = self._workers.get(lane.provider) or self._hire(lane.provider)
+                if lane.account_id != worker.account.id:
+                    self._bind(run, lane.id, lane.account_id, worker)
+
+    def _hire(self, name: str) -> _Worker:
+        provider = self._provider(name)
+        account = self._store.accounts.known(provider.account())
+        common = (self._store, provider, account)
+        worker = _Worker(
+            name=name,
+            account=account,
+            poller=Poller(*common, self._owner, self._pace),
+            collector=Collector(*common, self._spools, self._owner, self._pace, self._types),
+            submitter=Submitter(*common, self._spools, self._owner, self._pace),
+        )
+        self._workers[name] = worker
+        return worker
+
+    def _provider(self, name: str) -> Provider:
+        if name not in self._providers:
+            self._providers[name] = registry.load(name)
+        return self._providers[name]
+
+    def _bind(self, run: RunRow, lane_id: int, bound: int | None, worker: _Worker) -> None:
+        """Send a lane on the account at hand; a new key must see what the old one sent."""
+        if bound is not None:
+            self._check_same(run, bound, worker)
+        self._store.accounts.bind(lane_id, worker.account.id)
+
+    def _check_same(self, run: RunRow, bound: int, worker: _Worker) -> None:
+        live = [
+            batch
+            for batch in self._store.batches.of_run(run.id, live=True)
+            if batch.account_id == bound and batch.ref is not None
+        ]
+        for batch in live[:1]:
+            try:
+                self._provider(worker.name).poll(str(batch.ref))
+            except ProviderRefused as error:
+                raise AccountMismatchError(_mismatch(run, worker, str(batch.ref))) from error
+            except (ProviderUnavailable, ProviderGarbled):
+                return
+        self._store.accounts.move(bound, worker.account.id)
+
+
+def spool_folder(store: Store) -> Path:
+    """Return where uploads and downloads wait: beside a SQLite file, else below this folder."""
+    given = os.environ.get("BATCHKIT_SPOOL_DIR")
+    if given:
+        return Path(given)
+    if store.database.is_sqlite:
+        return Path(str(store.database.url.database)).parent / "spool"
+    return Path.cwd() / ".batchkit" / "spool"
+
+
+def next_due(store: Store, run_ids: Sequence[int]) -> datetime | None:
+    """Return when a provider will be asked next about these runs."""
+    return store.batches.next_at(run_ids)
+
+
+def _mismatch(run: RunRow, worker: _Worker, ref: str) -> str:
+    return (
+        f"The key at hand cannot see the batches of run {run.name!r} at {worker.name} ({ref} is "
+        "not there). Use the key (and base URL) that the run was started with; nothing was sent."
+    )
