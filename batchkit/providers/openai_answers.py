@@ -60,14 +60,16 @@ def outcome(row: Json, custom_id: str, read: Reader) -> Outcome:
 
 def responses_outcome(custom_id: str, body: Json, request_id: str | None) -> Outcome:
     """Read a Responses object: a 200 may still be failed or incomplete."""
-    status, output = body.get("status") or "completed", body.get("output")
+    status, output = str(body.get("status") or "completed"), body.get("output")
     if body.get("error") or status == "failed":
         return _failed(custom_id, body, request_id)
-    if status not in ("completed", "incomplete") or not isinstance(output, list):
+    if not isinstance(output, list):
         return unreadable(custom_id, body, f"a response with status {status} and no output")
     refusal = "".join(_parts(output, "refusal")) or None
     calls = [item for item in output if item.get("type") == "function_call"]
     text = "".join(_parts(output, "text"))
+    if status not in ("completed", "incomplete") and not (text or refusal or calls):
+        return unreadable(custom_id, body, f"a response that says nothing, with status {status}")
     return Succeeded(
         custom_id=custom_id,
         text=text or _arguments(calls),
@@ -173,6 +175,8 @@ def _parts(output: list[Any], field: str) -> Iterator[str]:
 def _responses_finish(body: Json, status: str, refusal: str | None, tool: bool) -> str:
     if refusal:
         return "refusal"
+    if status not in ("completed", "incomplete"):
+        return status
     if status == "incomplete":
         details = body.get("incomplete_details")
         reason = str(details.get("reason")) if isinstance(details, dict) else "incomplete"

@@ -83,6 +83,13 @@ def test_a_200_may_be_incomplete(tmp_path: Path, more: dict[str, Any], finish: s
     assert (outcome.text, outcome.finish) == ("ab", finish)
 
 
+def test_a_200_may_have_any_status(tmp_path: Path) -> None:
+    """What it said and cost is kept, and the finish is the provider's word, never "stop"."""
+    outcome = responses(tmp_path, row(said("ab", status="in_progress")))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.text, outcome.finish, outcome.usage) == ("ab", "in_progress", COUNTED)
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [

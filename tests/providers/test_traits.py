@@ -17,10 +17,17 @@ from batchkit.providers.openai import OpenAIChat, OpenAIResponses
 from tests.providers.made import IMAGE, PDF, SCHEMA, TEXT, attachment, request
 
 ADAPTERS: list[Provider] = [OpenAIResponses(), OpenAIChat(), Anthropic()]
+
+
+def name_of(value: Any) -> str:
+    """An id for a test: an adapter's name, a parameter as it stands."""
+    return str(getattr(value, "name", value))
+
+
 PAIRS = [(adapter, name) for adapter in ADAPTERS for name in adapter.traits.refused]
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: str(adapter.name))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=name_of)
 def test_parameters_are_those_of_the_sdk_s_request_type(adapter: Provider) -> None:
     """A name the SDK learns is a name we know."""
     from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
@@ -35,7 +42,7 @@ def test_parameters_are_those_of_the_sdk_s_request_type(adapter: Provider) -> No
     assert adapter.traits.parameters == set(typing.get_type_hints(typed[adapter.name]))
 
 
-@pytest.mark.parametrize(("adapter", "name"), PAIRS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("adapter", "name"), PAIRS, ids=name_of)
 def test_what_a_batch_refuses_is_seen_before_it_is_sent(adapter: Provider, name: str) -> None:
     """Each with its reason."""
     (problem,) = adapter.check(request(params={name: 1}))
@@ -50,7 +57,7 @@ def test_anthropic_s_version_of_today_knows_no_sampling(name: str) -> None:
     assert "leave it out" in problem
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: str(adapter.name))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=name_of)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -72,14 +79,14 @@ def test_a_request_that_cannot_work_is_told_why(
     assert any(words in problem for problem in adapter.check(request(**changes)))
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: str(adapter.name))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=name_of)
 def test_a_good_request_has_no_problems(adapter: Provider) -> None:
     """With documents and a schema."""
     given = request(attachments=[TEXT, PDF, IMAGE], schema=SCHEMA, extra_body={"stream": True})
     assert adapter.check(given) == []
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: str(adapter.name))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=name_of)
 def test_a_request_beyond_the_provider_s_size_is_seen(adapter: Provider) -> None:
     """Base64 counts."""
     large = attachment("d.pdf", "pdf", "application/pdf", bytes(60_000_000))
@@ -103,7 +110,7 @@ def test_a_model_is_served_by_its_maker(model: str, name: str) -> None:
     assert load(name).name == name
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: str(adapter.name))
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=name_of)
 def test_limits_stay_below_the_provider_s_own(adapter: Provider) -> None:
     """By the numbers of the provider's documentation."""
     wanted: dict[str, Any] = {
