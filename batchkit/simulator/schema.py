@@ -15,6 +15,7 @@ Maker = Callable[[Source, int, int], Any]
 """`(source, at, depth) -> value`; `at` tells items of a list apart, `depth` bounds recursion."""
 
 _DEEP = 4
+_ENDLESS = 30
 _TRUE = frozenset({"true", "yes", "y", "1", "on", "ja"})
 _FALSE = frozenset({"false", "no", "n", "0", "off", "none", "nein"})
 _FILLERS = frozenset(
@@ -66,7 +67,7 @@ class _Compiler:
         if key not in self._made:
             self._made[key] = lambda source, at, depth: self._made[key](source, at, depth)
             inner = self.node(_resolved(self._root, ref), name)
-            self._made[key] = lambda source, at, depth: inner(source, at, depth + 1)
+            self._made[key] = _deeper(inner)
         return lambda source, at, depth: self._made[key](source, at, depth)
 
     def _any_of(self, options: list[Any], name: str) -> Maker:
@@ -102,12 +103,12 @@ class _Compiler:
         inner = schema.get("items", {})
         item = self.node(inner, name)
         low = int(schema.get("minItems", 0))
-        high = int(schema.get("maxItems", max(low, 8)))
+        high = int(schema.get("maxItems", max(low, 50)))
         names = _names(name, _words(schema))
         if (
             isinstance(inner, dict)
             and inner.get("type", "string") == "string"
-            and not (inner.keys() & {"enum", "const", "$ref", "anyOf", "format", "pattern"})
+            and not (inner.keys() & {"enum", "const", "$ref", "anyOf", "format", "pattern", "minLength", "maxLength"})
         ):
             return _strings(item, names, name, low, high)
 
@@ -116,6 +117,14 @@ class _Compiler:
             return [item(source, at * 8 + i, depth + 1) for i in range(max(count, low))]
 
         return make
+
+
+def _deeper(inner: Maker) -> Maker:
+    def make(source: Source, at: int, depth: int) -> Any:
+        # A schema that requires itself has no finite answer.
+        return inner(source, at, depth + 1) if depth < _ENDLESS else None
+
+    return make
 
 
 def _count(source: Source, name: str, at: int, low: int, high: int) -> int:
@@ -227,12 +236,16 @@ def _number(schema: Json, name: str) -> Maker:
 
     def make(source: Source, at: int, depth: int) -> Any:
         value = _found_number(source, names, f"{name}{at}", low, high)
-        if step:
-            value = math.ceil(low / step) * step + math.floor((value - low) / step) * step
-            value = value if value <= high else math.floor(high / step) * step
-        return round(value) if whole else value
+        return _fitted(value, low, high, step or (1 if whole else None), whole=whole)
 
     return make
+
+
+def _fitted(value: float, low: float, high: float, step: float | None, *, whole: bool) -> float:
+    if step:
+        value = round(math.floor(value / step) * step, 10)
+        value = round(value + step, 10) if value < low else value
+    return round(value) if whole else min(value, high)
 
 
 def _bounds(schema: Json, whole: bool) -> tuple[float, float]:
