@@ -95,8 +95,9 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
             _TAILS.get(say.how, _whole)(self, say.data)
 
         def _head(self, say: Say) -> None:
-            self.send_response(say.status)
-            headers = {"Content-Type": "application/json", **say.headers}
+            self.send_response_only(say.status)
+            now = self.date_time_string()
+            headers = {"Content-Type": "application/json", "Date": now, **say.headers}
             if say.how == "torn":
                 headers["Transfer-Encoding"] = "chunked"
             elif say.how != "open":
