@@ -332,7 +332,11 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Result files, whole, on disk. ``lines`` is how many the provider counts, where it does."""
+    """Result files, whole, on disk.
+
+    ``lines`` is how many there are at least by the provider's counts; OpenAI does not count the
+    lines of requests that never ran.
+    """
 
     files: Sequence[Path]
     lines: int | None = None

@@ -79,7 +79,11 @@ class Provider(Protocol):
         ...
 
     def download(self, ref: str, to: Path) -> Download:
-        """Bring every result file into the folder ``to``, whole, checked against the counts."""
+        """Bring every result file into the folder ``to``, whole, checked against the counts.
+
+        A file shorter than the provider's counts is a ProviderGarbled that carries it in ``files``:
+        downloading again converges, or the step takes what there is.
+        """
         ...
 
     def outcomes(self, files: Download) -> Iterator[Outcome]:
