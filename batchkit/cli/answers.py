@@ -92,10 +92,9 @@ def _usd(amount: float | None) -> str | None:
 @place_options
 def errors(run: str, as_json: bool, project: str | None, database: str | None) -> None:
     """Print the failed jobs by reason, with three examples of each."""
-    from batchkit import get_run
     from batchkit.upkeep import failures
 
-    reasons = failures(get_run(run, project=project, database=database))
+    reasons = failures(run, project=project, database=database)
     if as_json:
         screen.as_json([reason.to_dict() for reason in reasons])
         return
@@ -146,11 +145,10 @@ def log(
     run: str, since: str | None, as_json: bool, project: str | None, database: str | None
 ) -> None:
     """Print the run's time line."""
-    from batchkit import get_run
     from batchkit.upkeep import moment, timeline
 
-    found = get_run(run, project=project, database=database)
-    events = timeline(found, moment(since) if since else None)
+    after = moment(since) if since else None
+    events = timeline(run, after, project=project, database=database)
     if as_json:
         screen.as_json(events)
         return

@@ -25,13 +25,14 @@ def verify(run: str | None, as_json: bool, project: str | None, database: str | 
         screen.as_json([proof.to_dict() for proof in proofs])
     else:
         for proof in proofs:
-            screen.say(f"{proof.name} ({proof.id}): {'the books are right' if proof.holds else ''}")
+            verdict = "the books are right" if proof.holds else "THE BOOKS ARE WRONG"
+            screen.say(f"{screen.cell(proof.name)} ({proof.id}): {verdict}")
             screen.say(
-                f"  {proof.attempts:,} outcomes; exact {usd(proof.exact_usd)}, "
+                f"  {proof.total:,} jobs, {proof.outcomes:,} outcomes; exact {usd(proof.exact_usd)}, "
                 f"at their bound {usd(proof.bound_usd)}, reserved {usd(proof.reserved_usd)}"
             )
             for problem in proof.problems:
-                screen.say(f"  WRONG: {screen.cell(problem, 500)}")
+                screen.say(f"  {screen.cell(problem, 500)}")
         if not proofs:
             screen.say("No runs here.")
     sys.exit(exits.DONE if all(proof.holds for proof in proofs) else exits.ERROR)
