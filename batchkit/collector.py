@@ -111,7 +111,7 @@ class Collector:
 
     def _collect(self, batch: BatchRow, download: Download, lease: int, now: datetime) -> bool:
         case = self._case(batch, now)
-        ours, others = self._settle_all(case, self._provider.outcomes(download))
+        ours, others, nameless = self._settle_all(case, self._provider.outcomes(download))
         if batch.proof == "provisional" and others and not ours:
             return self._store.batches.disown(batch.id, lease, now)
         if others:
@@ -120,12 +120,12 @@ class Collector:
             )
         if self._keep_raw is not None:
             self._keep_raw(case.run, batch, download)
-        return self._close(case, lease)
+        return self._close(case, lease, nameless)
 
-    def _close(self, case: _Case, lease: int) -> bool:
+    def _close(self, case: _Case, lease: int, nameless: int = 0) -> bool:
         """Account for the jobs without a line, then book everything."""
         for page in _pages(self._store.answers.unsettled(case.batch)):
-            rows = [self._without_line(case, job) for job in page]
+            rows = [self._without_line(case, job, nameless) for job in page]
             self._store.answers.settle(case.batch, rows)
         closed = self._store.batches.collect(case.batch.id, lease, case.now)
         if closed:
@@ -150,15 +150,16 @@ class Collector:
         run = self._store.runs.get(batch.run_id)
         return _Case(batch, run, now, changes, numbers)
 
-    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome]) -> tuple[int, int]:
-        """Settle outcomes in chunks; return how many lines were ours and how many were not."""
-        ours = others = 0
+    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome]) -> tuple[int, int, int]:
+        """Settle outcomes in chunks; count the lines that were ours, others', and nobody's."""
+        ours = others = nameless = 0
         while chunk := list(islice(outcomes, _CHUNK)):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
                 seq = seq_of(outcome.custom_id, str(case.batch.token))
                 if seq is None:
-                    others += not (isinstance(outcome, Unreadable) and outcome.custom_id is None)
+                    nameless += outcome.custom_id is None
+                    others += outcome.custom_id is not None
                 else:
                     placed.setdefault(seq, outcome)
             jobs = self._jobs(case, list(placed))
@@ -166,7 +167,7 @@ class Collector:
             ours += len(jobs)
             rows = [self._settled(case, job, placed[job.seq]) for job in jobs]
             self._store.answers.settle(case.batch, rows)
-        return ours, others
+        return ours, others, nameless
 
     def _jobs(self, case: _Case, seqs: list[int]) -> list[JobRow]:
         """Return the jobs of these places that are in this batch."""
@@ -207,7 +208,7 @@ class Collector:
             return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
         return outputs.not_run(reason, so_far)
 
-    def _without_line(self, case: _Case, job: JobRow) -> Settled:
+    def _without_line(self, case: _Case, job: JobRow, nameless: int) -> Settled:
         """Say what became of a job that the provider's files do not mention."""
         batch = case.batch
         so_far = case.changes.get(job.seq, {})
@@ -216,6 +217,9 @@ class Collector:
         if _is_surely_unrun(batch):
             verdict = self._unrun(case, so_far, str(batch.end_reason))
             return _row(case, job, verdict, None, 0, CostKind.FREE)
+        if nameless:
+            why = f"{nameless} result lines could not be read, not even whose they are"
+            return self._lost(case, job, Code.UNREADABLE, why)
         why = "the batch ended without a line for it"
         return self._lost(case, job, Code.RESULT_MISSING, why)
 
