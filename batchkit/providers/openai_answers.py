@@ -36,7 +36,7 @@ _ENDED = {
 }
 _CHAT_FINISH = {"tool_calls": "tool", "function_call": "tool", "content_filter": "content_filter"}
 _CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_LIMIT = re.compile(r"limit:?\s*([\d][\d,._]*)", re.IGNORECASE)
+_LIMIT = re.compile(r"limit:?\s*(\d{1,3}(?:[,._]\d{3})+|\d+)\b(?!\.\d)", re.IGNORECASE)
 
 
 def outcome(row: Json, custom_id: str, read: Reader) -> Outcome:
@@ -112,7 +112,9 @@ def status(body: Json) -> BatchStatus:
     counts = counts if isinstance(counts, dict) else {}
     ended_at = moment(body.get(f"{said.lower()}_at")) if reason else None
     errors = list(_errors(body)) if reason == "failed" else []
-    full = next((error for error in errors if _is_queue(error)), None)
+    ran = count(counts.get("completed")) + count(counts.get("failed"))
+    # Only a batch of which nothing ran may go again as it is.
+    full = None if ran else next((error for error in errors if _is_queue(error)), None)
     first = full or (errors[0] if errors else {})
     return BatchStatus(
         ref=str(body.get("id")),

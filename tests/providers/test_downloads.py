@@ -15,14 +15,16 @@ from batchkit.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
+from batchkit.providers import Provider
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
-from tests.providers.scripted import Say, Script
+from tests.providers import made
+from tests.providers.scripted import Say, Script, serving
 
 LINES = b"".join(b'{"custom_id":"t-%d","result":{"type":"expired"}}\n' % n for n in range(3))
 
 
-def ended(script: Script, results_url: str | None, total: int = 3) -> Say:
+def ended(results_url: str | None, total: int = 3) -> Say:
     """An Anthropic batch with so many results there."""
     return Say(
         {
@@ -133,7 +135,7 @@ def test_a_bad_download_is_an_error_and_the_next_one_mends_it(
 ) -> None:
     """Nothing half is taken for whole."""
     url = f"{script.url}/v1/messages/batches/b/results"
-    script.says(ended(script, url), bad, ended(script, url), Say(LINES))
+    script.says(ended(url), bad, ended(url), Say(LINES))
     with pytest.raises((ProviderUnavailable, ProviderGarbled)):
         anthropic.download("b", tmp_path)
     assert not list(tmp_path.glob("*.part"))
@@ -144,7 +146,7 @@ def test_a_bad_download_is_an_error_and_the_next_one_mends_it(
 def test_a_stalled_download_is_unavailable(script: Script, tmp_path: Path) -> None:
     """The timeout is per read."""
     anthropic = Anthropic(api_key="sk-1", base_url=script.url, timeout=0.1)
-    script.says(ended(script, f"{script.url}/r"), Say(how="hang"))
+    script.says(ended(f"{script.url}/r"), Say(how="hang"))
     with pytest.raises(ProviderUnavailable):
         anthropic.download("b", tmp_path)
 
@@ -153,7 +155,7 @@ def test_what_stays_short_can_still_be_taken(
     anthropic: Anthropic, script: Script, tmp_path: Path
 ) -> None:
     """A step that gives up finds the files in the error."""
-    script.says(ended(script, f"{script.url}/r", total=9), Say(LINES))
+    script.says(ended(f"{script.url}/r", total=9), Say(LINES))
     with pytest.raises(ProviderGarbled, match="3 lines of 9") as caught:
         anthropic.download("b", tmp_path)
     (path,) = caught.value.files
@@ -162,7 +164,7 @@ def test_what_stays_short_can_still_be_taken(
 
 def test_blank_lines_are_not_counted(anthropic: Anthropic, script: Script, tmp_path: Path) -> None:
     """A file of them is short."""
-    script.says(ended(script, f"{script.url}/r", total=4), Say(LINES + b"\n\r\n \n"))
+    script.says(ended(f"{script.url}/r", total=4), Say(LINES + b"\n\r\n \n"))
     with pytest.raises(ProviderGarbled):
         anthropic.download("b", tmp_path)
 
@@ -172,7 +174,7 @@ def test_gzip_that_nobody_asked_for_is_unpacked(
 ) -> None:
     """Some proxies know better."""
     say = Say(gzip.compress(LINES), headers={"Content-Encoding": "gzip"})
-    script.says(ended(script, f"{script.url}/r"), say)
+    script.says(ended(f"{script.url}/r"), say)
     assert anthropic.download("b", tmp_path).files[0].read_bytes() == LINES
 
 
@@ -188,7 +190,7 @@ def test_results_lie_on_our_own_host(
     anthropic: Anthropic, script: Script, tmp_path: Path, link: Callable[[str], str]
 ) -> None:
     """Said in full or from the root."""
-    script.says(ended(script, link(script.url)), Say(LINES))
+    script.says(ended(link(script.url)), Say(LINES))
     anthropic.download("b", tmp_path)
     assert script.heard[1].path == "/v1/messages/batches/b/results?a=1"
 
@@ -211,7 +213,7 @@ def test_the_key_goes_to_no_other_host(
 ) -> None:
     """Not to another port or scheme either."""
     port = script.url.rpartition(":")[2]
-    script.says(ended(script, link.format(port=port)), Say(LINES))
+    script.says(ended(link.format(port=port)), Say(LINES))
     with pytest.raises(ProviderRefused, match="key goes to no other host"):
         anthropic.download("b", tmp_path)
     assert len(script.heard) == 1
@@ -221,17 +223,32 @@ def test_a_backslash_does_not_hide_another_host(
     anthropic: Anthropic, script: Script, tmp_path: Path
 ) -> None:
     """Two parsers may read a URL in two ways: only its path is taken."""
-    script.says(ended(script, f"{script.url}\\@evil.example/r"), Say(LINES))
+    script.says(ended(f"{script.url}\\@evil.example/r"), Say(LINES))
     with pytest.raises(ProviderError):
         anthropic.download("b", tmp_path)
     assert len(script.heard) == 1
+
+
+def test_a_redirect_does_not_take_the_key_along(
+    provider: Provider, script: Script, tmp_path: Path
+) -> None:
+    """A file may lie elsewhere; the key stays here."""
+    both = {**completed().body, **ended(f"{script.url}/r").body, "error_file_id": None}
+    with serving() as elsewhere:
+        elsewhere.says(Say(LINES))
+        away = Say(status=302, headers={"Location": f"{elsewhere.url}/there"})
+        script.says(Say(both), away)
+        provider.download("b", tmp_path)
+    heard = elsewhere.heard[0]
+    assert heard.path == "/there"
+    assert not any(made.KEY in value for value in heard.headers.values())
 
 
 def test_no_results_any_more_is_not_found(
     anthropic: Anthropic, script: Script, tmp_path: Path
 ) -> None:
     """After 29 days there is no URL."""
-    script.says(ended(script, None))
+    script.says(ended(None))
     with pytest.raises(ProviderRefused) as caught:
         anthropic.download("b", tmp_path)
     assert caught.value.reason == "not_found"

@@ -297,6 +297,31 @@ def test_a_full_queue_fails_a_batch_and_names_its_limit() -> None:
     assert status.error_code == "token_limit_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("Limit: 2,000,000 enqueued tokens.", 2_000_000),
+        ("Limit: 900 enqueued tokens.", 900),
+        ("limit 1.000.000", 1_000_000),
+        ("Limit: 1.5M", None),
+        ("surpassed the configured limit for the deployment", None),
+    ],
+)
+def test_a_queue_s_limit_is_read_or_unknown(message: str, limit: int | None) -> None:
+    """Never a number that was not said."""
+    error = {"code": "token_limit_exceeded", "message": message}
+    status = openai_answers.status({"id": "b", "status": "failed", "errors": [error]})
+    assert (status.queue_full, status.queue_limit) == (True, limit)
+
+
+def test_a_batch_of_which_something_ran_goes_nowhere_as_it_is() -> None:
+    """Whatever its errors say."""
+    counts = {"total": 2, "completed": 1, "failed": 0}
+    errors = {"data": [{"code": "token_limit_exceeded", "message": "so"}]}
+    body = {"id": "b", "status": "failed", "errors": errors, "request_counts": counts}
+    assert not openai_answers.status(body).queue_full
+
+
 def test_other_failures_say_which_line_is_wrong() -> None:
     """Their first code, and where."""
     errors = [
