@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from batchkit import outputs, pricing, requests
+from batchkit import outputs, pricing, rawfiles, requests
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import (
     BatchState,
@@ -60,7 +61,6 @@ class Collector:
         owner: str,
         pace: Pace,
         types: AnswerTypes | None = None,
-        keep_raw: Callable[[RunRow, BatchRow, Download], None] | None = None,
     ) -> None:
         self._store = store
         self._provider = provider
@@ -69,7 +69,6 @@ class Collector:
         self._owner = owner
         self._pace = pace
         self._types = types or {}
-        self._keep_raw = keep_raw
         self._templates: dict[int, Json] = {}
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
@@ -118,8 +117,8 @@ class Collector:
             self._store.events.add(
                 batch.run_id, now, "unknown_ids", batch_id=batch.id, lines=others
             )
-        if self._keep_raw is not None:
-            self._keep_raw(case.run, batch, download)
+        upload = Path(batch.spool) if batch.spool else None
+        rawfiles.keep(case.run.settings, str(batch.token), upload, download)
         return self._close(case, lease, nameless)
 
     def _close(self, case: _Case, lease: int, nameless: int = 0) -> bool:

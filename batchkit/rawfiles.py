@@ -1,0 +1,71 @@
+"""What went out and what came back, kept beside the results for people who want to look."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from batchkit.model import Download, RunSpec
+
+_FOLDER = "raw_files"
+_LONG = 1_000
+"""Characters from which on a base64 text is a document, to be kept by reference."""
+
+
+def folder_of(spec: RunSpec, token: str) -> Path | None:
+    """Return where one batch's raw files lie; None if the run keeps none."""
+    if spec.results_dir is None or spec.raw_files == "off":
+        return None
+    return Path(spec.results_dir) / _FOLDER / token
+
+
+def keep(spec: RunSpec, token: str, upload: Path | None, download: Download) -> None:
+    """Copy a batch's upload and result files; documents by their sha256 unless ``full``."""
+    folder = folder_of(spec, token)
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in download.files:
+        shutil.copyfile(path, folder / path.name)
+    if upload is None or not upload.exists():
+        return
+    if spec.raw_files == "full":
+        shutil.copyfile(upload, folder / "upload.jsonl")
+        return
+    with upload.open("rb") as lines, (folder / "upload.jsonl").open("wb") as kept:
+        kept.writelines(_by_reference(lines))
+
+
+def _by_reference(lines: Iterable[bytes]) -> Iterable[bytes]:
+    for line in lines:
+        if b"base64" not in line:
+            yield line
+        else:
+            yield orjson.dumps(_referred(orjson.loads(line))) + b"\n"
+
+
+def _referred(value: Any) -> Any:
+    """Replace what is a document inside plain data by the hash of its base64 text."""
+    if isinstance(value, dict):
+        is_source = value.get("type") == "base64"
+        return {
+            name: _reference(one) if is_source and name == "data" else _referred(one)
+            for name, one in value.items()
+        }
+    if isinstance(value, list):
+        return [_referred(one) for one in value]
+    if isinstance(value, str) and value.startswith("data:") and len(value) > _LONG:
+        head, _, data = value.partition(",")
+        return f"{head},{_reference(data)}"
+    return value
+
+
+def _reference(data: Any) -> Any:
+    if not isinstance(data, str) or len(data) <= _LONG:
+        return data
+    return f"sha256 of the base64 text: {hashlib.sha256(data.encode()).hexdigest()}"
