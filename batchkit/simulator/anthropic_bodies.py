@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from batchkit.simulator.citations import cite, uncited_problem
+from batchkit.simulator.known import MESSAGES
 from batchkit.simulator.outcomes import Outcome
 from batchkit.simulator.prompt import Prompt, Unfit, output_tokens, read_anthropic
 from batchkit.simulator.wire import Json
@@ -89,8 +90,8 @@ def check(params: Any, desk: Desk, version: str) -> None:
         raise Unfit(
             f"max_tokens: {limit} > 300000, which is the maximum allowed number of output tokens"
         )
-    if "output_format" in params:
-        raise Unfit("output_format: Extra inputs are not permitted")
+    for key in params.keys() - MESSAGES:
+        raise Unfit(f"{key}: Extra inputs are not permitted")
     if desk.batched:
         _check_batched(params)
     elif params.get("stream"):

@@ -25,7 +25,8 @@ class Fault:
     `stall`      as `cut`, but the connection stays open for `seconds` of real time
     ============ ======================================================================
 
-    `retry_after` is sent as it stands.
+    `retry_after` is sent as it stands, without it none; `code` is the error's code, such as
+    Anthropic's `enforced_spend_limit_reached`.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class Fault:
     fraction: float = 0.5
     retry_after: str | None = None
     body: bytes | None = None
+    code: str | None = None
 
     @property
     def phase(self) -> Phase:

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from batchkit.simulator.known import CHAT, RESPONSES
 from batchkit.simulator.outcomes import Outcome
 from batchkit.simulator.prompt import Prompt, Unfit, output_tokens, read_openai
 from batchkit.simulator.source import Source
@@ -20,6 +21,7 @@ _TYPES = {
     409: "conflict_error",
     429: "rate_limit_error",
 }
+_KNOWN = {"/v1/responses": RESPONSES, "/v1/chat/completions": CHAT}
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 _CODES = {
     400: "invalid_value",
@@ -101,6 +103,10 @@ def _check(body: Any, endpoint: str, desk: Desk) -> None:
             param=needed,
             code="missing_required_parameter",
         )
+    for key in (
+        body.keys() - _KNOWN.get(endpoint, body.keys()) if not desk.settings.any_model else ()
+    ):
+        raise Unfit(f"Unknown parameter: '{key}'.", param=key, code="unknown_parameter")
     if body.get("stream") and (desk.batched or endpoint != "/v1/embeddings"):
         raise Unfit(
             "Streaming is not supported here.", param="stream", code="unsupported_parameter"
@@ -161,6 +167,8 @@ def _format(form: Json, param: str) -> Json:
 def forced_tool(body: Json) -> Json | None:
     """Return the function that the request forces, with its name on top, or None."""
     choice = body.get("tool_choice")
+    if choice is None:
+        return None
     tools = [
         tool.get("function", tool)
         for tool in body.get("tools") or ()
@@ -250,6 +258,8 @@ def _response(
 
 
 def _response_status(outcome: Outcome, written: Written) -> tuple[str, str | None]:
+    if not outcome.traits:
+        return ("completed", None) if written.whole else ("incomplete", "max_output_tokens")
     if "failed" in outcome:
         return "failed", None
     if "unknown-type" in outcome:

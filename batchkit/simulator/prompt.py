@@ -230,6 +230,7 @@ def read_anthropic(params: Json, fetch: Fetch) -> Prompt:
     config = params.get("output_config") or {}
     if config.get("format"):
         prompt.weigh(config["format"])
+    _note_cache(prompt, params, model)
     return prompt
 
 

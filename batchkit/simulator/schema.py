@@ -108,7 +108,10 @@ class _Compiler:
         if (
             isinstance(inner, dict)
             and inner.get("type", "string") == "string"
-            and not (inner.keys() & {"enum", "const", "$ref", "anyOf", "format", "pattern", "minLength", "maxLength"})
+            and not (
+                inner.keys()
+                & {"enum", "const", "$ref", "anyOf", "format", "pattern", "minLength", "maxLength"}
+            )
         ):
             return _strings(item, names, name, low, high)
 

@@ -392,7 +392,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
             return
         self._send(
-            _with_retry_after(front.refused(fault.status, "refused by the fault plan"), fault)
+            _with_retry_after(
+                front.refused(fault.status, "refused by the fault plan", fault.code), fault
+            )
         )
 
     def _deliver(self, reply: Reply, fault: Fault | None, front: Any) -> None:
@@ -403,7 +405,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
         elif kind == "status":
             self._send(
-                _with_retry_after(front.refused(fault.status, "the fault plan says so"), fault)
+                _with_retry_after(
+                    front.refused(fault.status, "the fault plan says so", fault.code), fault
+                )
             )
         elif kind == "hang":
             self.server.stopping.wait(fault.seconds)

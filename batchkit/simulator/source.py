@@ -7,16 +7,15 @@ import zlib
 from datetime import date, timedelta
 
 _READ_AT_MOST = 200_000
-_LABEL = re.compile(
-    r"^[ \t>*\-#|\"']*([A-Za-z][\w \-/]{0,40}?)[\"'*_]*[ \t]*[:=|][ \t]*(\S.*?)[ \t\r]*$", re.M
-)
+# A line up to its first separator: without backtracking, since every document is read by it.
+_LABEL = re.compile(r"^([^:=|\n]{1,60})[:=|]([^\n]+)", re.M)
+_CELL = re.compile(r"^[ \t]*\|([^|\n]{1,60})\|([^|\n]+)", re.M)
 _PAIR = re.compile(
     r'"([A-Za-z][\w \-]{0,40})"\s*:\s*("(?:[^"\\\n]|\\.)*"|-?\d[\d.eE+-]*|true|false)'
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+(\S.*?)[ \t\r]*$", re.M)
-_NUMBER = re.compile(
-    r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w])|(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\w)"
-)
+# The first character is looked for before what must not stand in front of it: that is fast.
+_NUMBER = re.compile(r"[-\d](?<![\w.][-\d])[\d,.]*\w*")
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _SENTENCE = re.compile(r"\S[^.!?\n]*[.!?]?")
 _TAG = re.compile(r"<[^<>\n]{1,500}>")
@@ -96,8 +95,7 @@ class Source:
     def numbers(self) -> list[float]:
         """Every number in the text, in order, at most 200."""
         if self._numbers is None:
-            found = _NUMBER.findall(self.plain)[:200]
-            self._numbers = [float(text.replace(",", "")) for text in found]
+            self._numbers = numbers_in(self.plain)
         return self._numbers
 
     @property
@@ -176,19 +174,32 @@ def dates_in(text: str) -> list[date]:
     return found
 
 
+def numbers_in(text: str) -> list[float]:
+    """Return the numbers in `text`, in order, at most 200; versions and codes are none."""
+    found = []
+    for token in _NUMBER.findall(text):
+        try:
+            found.append(float(token.rstrip(".,").replace(",", "")))
+        except ValueError:
+            continue
+    return found[:200]
+
+
 def first_number(text: str) -> float | None:
     """Return the first number in `text`."""
-    match = _NUMBER.search(text)
-    return float(match.group().replace(",", "")) if match else None
+    return next(iter(numbers_in(text)), None)
 
 
 def _labels_in(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    if ":" in text or "=" in text or "|" in text:
-        for label, value in _LABEL.findall(text):
-            _add(found, label, value)
     if '"' in text:
         for label, value in _PAIR.findall(text):
+            _add(found, label, value)
+    for label, value in _LABEL.findall(text):
+        if "{" not in label:
+            _add(found, label, value)
+    if "|" in text:
+        for label, value in _CELL.findall(text):
             _add(found, label, value)
     if "," in text:
         _add_columns(found, text)
@@ -197,7 +208,7 @@ def _labels_in(text: str) -> dict[str, list[str]]:
 
 def _add(found: dict[str, list[str]], label: str, value: str) -> None:
     value = clean(value)
-    values = found.setdefault(norm(label), [])
+    values = found.setdefault(label if label.isalpha() and label.islower() else norm(label), [])
     if value and len(values) < 100 and value not in values:
         values.append(value)
 

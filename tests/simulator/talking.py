@@ -107,5 +107,6 @@ def send(client: anthropic.Anthropic, bodies: Iterable[Any]) -> MessageBatch:
 def outcomes(client: anthropic.Anthropic, batch_id: str) -> dict[str, Any]:
     """Return the results by custom_id, as plain values."""
     return {
-        one.custom_id: one.result.to_dict(warnings=False) for one in client.messages.batches.results(batch_id)
+        one.custom_id: one.result.to_dict(warnings=False)
+        for one in client.messages.batches.results(batch_id)
     }

@@ -69,9 +69,16 @@ def test_labelled_fields_are_found_whatever_their_kind():
     """Text, enum, number, boolean, date, list, nested, optional."""
     made = Package.model_validate(answer(Package.model_json_schema(), METADATA))
     assert made == Package(
-        name="some-package", version="2.12.1", summary="A package for tests",
-        license=Licence.MIT, keywords=["one", "two", "three"], requires_dist=["alpha>=1", "beta"],
-        released=date(2021, 3, 3), stable=True, stars=1_234, score=4.5,
+        name="some-package",
+        version="2.12.1",
+        summary="A package for tests",
+        license=Licence.MIT,
+        keywords=["one", "two", "three"],
+        requires_dist=["alpha>=1", "beta"],
+        released=date(2021, 3, 3),
+        stable=True,
+        stars=1_234,
+        score=4.5,
         person=Person(author="Ada Lovelace", author_email="ada@example.org"),
         requires_python=">=3.11",
     )
@@ -189,7 +196,9 @@ def _wider(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
     return st.one_of(
         st.dictionaries(names, inner, max_size=4).map(
             lambda p: {
-                "type": "object", "properties": p, "required": list(p)[:2],
+                "type": "object",
+                "properties": p,
+                "required": list(p)[:2],
                 "additionalProperties": False,
             }
         ),
@@ -214,18 +223,23 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
     checks = {
         "null": lambda: value is None,
         "boolean": lambda: isinstance(value, bool),
-        "string": lambda: isinstance(value, str)
-        and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9),
-        "integer": lambda: isinstance(value, int)
-        and _within(value, schema),
+        "string": lambda: (
+            isinstance(value, str)
+            and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9)
+        ),
+        "integer": lambda: isinstance(value, int) and _within(value, schema),
         "number": lambda: isinstance(value, int | float) and _within(value, schema),
-        "array": lambda: isinstance(value, list)
-        and schema["minItems"] <= len(value) <= schema["maxItems"]
-        and all(fits(one, schema["items"]) for one in value),
-        "object": lambda: isinstance(value, dict)
-        and value.keys() <= schema["properties"].keys()
-        and set(schema["required"]) <= value.keys()
-        and all(fits(one, schema["properties"][key]) for key, one in value.items()),
+        "array": lambda: (
+            isinstance(value, list)
+            and schema["minItems"] <= len(value) <= schema["maxItems"]
+            and all(fits(one, schema["items"]) for one in value)
+        ),
+        "object": lambda: (
+            isinstance(value, dict)
+            and value.keys() <= schema["properties"].keys()
+            and set(schema["required"]) <= value.keys()
+            and all(fits(one, schema["properties"][key]) for key, one in value.items())
+        ),
     }
     return bool(checks[schema["type"]]())
 

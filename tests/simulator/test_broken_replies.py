@@ -124,3 +124,13 @@ def test_a_plan_object_is_consulted_for_every_call(start, talk):
         ("openai.batches.list", 2, "before"),
         ("openai.batches.list", 2, "after"),
     ]
+
+
+def test_a_spend_cap_is_a_429_without_retry_after(sim, ant):
+    """It is told by its code; waiting does not help."""
+    fault = Fault("refuse", status=429, code="enforced_spend_limit_reached")
+    sim.faults.add("anthropic.batches.create", fault, nth=1)
+    with pytest.raises(anthropic.RateLimitError) as caught:
+        send(ant, [params("x")])
+    assert "retry-after" not in caught.value.response.headers
+    assert caught.value.body["error"]["details"]["error_code"] == "enforced_spend_limit_reached"

@@ -48,18 +48,22 @@ def test_text_counts_a_quarter_of_its_bytes(oai, ant):
         math.ceil(size / 4) + 12
     )
     for model, factor in (("claude-sonnet-4-5", 10), (CLAUDE, 13)):
-        usage = ant.messages.count_tokens(
-            model=model, messages=[{"role": "user", "content": text}]
-        )
+        usage = ant.messages.count_tokens(model=model, messages=[{"role": "user", "content": text}])
         assert usage.input_tokens == math.ceil((math.ceil(size / 4) + 12) * factor / 10)
 
 
 @pytest.mark.parametrize(
     ("model", "tokens"),
     [
-        ("claude-haiku-4-5", 10), ("claude-opus-4-6-20260101", 10), ("claude-opus-4-7", 13),
-        ("claude-opus-4-8", 13), ("claude-sonnet-5", 13), ("claude-fable-5-2", 13),
-        ("claude-3-5-haiku", 10), ("claude-sonnet-4-20250514", 10), ("gpt-6-luna", 10),
+        ("claude-haiku-4-5", 10),
+        ("claude-opus-4-6-20260101", 10),
+        ("claude-opus-4-7", 13),
+        ("claude-opus-4-8", 13),
+        ("claude-sonnet-5", 13),
+        ("claude-fable-5-2", 13),
+        ("claude-3-5-haiku", 10),
+        ("claude-sonnet-4-20250514", 10),
+        ("gpt-6-luna", 10),
     ],
 )
 def test_models_from_claude_4_7_on_count_more(model, tokens):
@@ -80,15 +84,19 @@ def test_pdfs_cost_their_pages_and_their_text(oai, ant):
     page = citation.start_page_number
     assert citation.cited_text.strip() == f"The sum on page {page} is {99 + page} dollars."
     assert citation.end_page_number == page + 1
-    part = {"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{data}"}
-    usage = oai.responses.create(
-        model=MODEL, input=[{"role": "user", "content": [part]}]
-    ).usage
+    part = {
+        "type": "input_file",
+        "filename": "a.pdf",
+        "file_data": f"data:application/pdf;base64,{data}",
+    }
+    usage = oai.responses.create(model=MODEL, input=[{"role": "user", "content": [part]}]).usage
     assert 3 * 1_445 < usage.input_tokens < 3 * 1_445 + 100
 
 
 def _png(width: int, height: int) -> str:
-    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", width, height)
+    head = (
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", width, height)
+    )
     return base64.b64encode(head + b"\x08\x02\x00\x00\x00").decode()
 
 
@@ -102,7 +110,8 @@ def test_images_cost_by_their_size(oai, ant):
         )
         assert counted.input_tokens == claude + 16
         part = {
-            "type": "input_image", "detail": "auto",
+            "type": "input_image",
+            "detail": "auto",
             "image_url": f"data:image/png;base64,{_png(width, height)}",
         }
         counted = oai.responses.input_tokens.count(
@@ -115,7 +124,12 @@ def test_uploaded_files_are_read(sim, oai):
     """`input_file` by id, of purpose user_data."""
     file = oai.files.create(file=("d.txt", b"Name: uploaded\nVersion: 9"), purpose="user_data")
     batch = submit(
-        oai, [response_body([{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}])]
+        oai,
+        [
+            response_body(
+                [{"role": "user", "content": [{"type": "input_file", "file_id": file.id}]}]
+            )
+        ],
     )
     sim.advance(3_600)
     text = results(oai, batch.id)["r0"]["response"]["body"]["output"][0]["content"][0]["text"]
@@ -132,8 +146,11 @@ class Bounded(BaseModel):
 
 def _strict(**more: Any) -> dict[str, Any]:
     return {
-        "type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"],
-        "additionalProperties": False, **more,
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+        **more,
     }
 
 
@@ -147,13 +164,38 @@ def _strict(**more: Any) -> dict[str, Any]:
         (_strict(properties={"a": {"type": "integer", "minimum": 1}}), True, False),
         (_strict(properties={"a": {"type": "string", "maxLength": 5}}), True, False),
         (_strict(properties={"a": {"oneOf": [{"type": "string"}]}}), False, False),
-        (_strict(properties={"a": {"type": "array", "items": {"type": "string"}, "minItems": 1}}), True, True),
-        (_strict(properties={"a": {"type": "array", "items": {"type": "string"}, "minItems": 2}}), True, False),
+        (
+            _strict(
+                properties={"a": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
+            ),
+            True,
+            True,
+        ),
+        (
+            _strict(
+                properties={"a": {"type": "array", "items": {"type": "string"}, "minItems": 2}}
+            ),
+            True,
+            False,
+        ),
         (_strict(properties={"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}), True, False),
         ({"type": "array", "items": {"type": "string"}}, False, True),
-        (_strict(properties={"a": {"type": "object", "additionalProperties": {"type": "string"}}}), False, False),
+        (
+            _strict(
+                properties={"a": {"type": "object", "additionalProperties": {"type": "string"}}}
+            ),
+            False,
+            False,
+        ),
         (_strict(properties={"a": {}}), False, True),
-        (_strict(properties={"default": {"type": "string"}, "a": {"type": "string"}}, required=["a", "default"]), True, True),
+        (
+            _strict(
+                properties={"default": {"type": "string"}, "a": {"type": "string"}},
+                required=["a", "default"],
+            ),
+            True,
+            True,
+        ),
         (_strict(properties={"a": {"type": "string", "format": "ipv7"}}), True, False),
         (Inner.model_json_schema(), False, False),
         (Bounded.model_json_schema(), False, False),
@@ -165,10 +207,16 @@ def test_strict_modes_refuse_what_they_refuse(oai, ant, schema, openai_takes, an
     claude = {"format": {"type": "json_schema", "schema": schema}}
     message: Any = [{"role": "user", "content": document(1)}]
     for takes, ask, refusal in (
-        (openai_takes, lambda: oai.responses.create(model=MODEL, input="x", text=form), openai.BadRequestError),
+        (
+            openai_takes,
+            lambda: oai.responses.create(model=MODEL, input="x", text=form),
+            openai.BadRequestError,
+        ),
         (
             anthropic_takes,
-            lambda: ant.messages.create(model=CLAUDE, max_tokens=500, messages=message, output_config=claude),
+            lambda: ant.messages.create(
+                model=CLAUDE, max_tokens=500, messages=message, output_config=claude
+            ),
             anthropic.BadRequestError,
         ),
     ):
@@ -188,3 +236,14 @@ def test_a_schema_that_is_refused_errors_its_lines_only(sim, oai):
     found = results(oai, batch.id)
     assert found["r0"]["response"]["body"]["error"]["code"] == "invalid_json_schema"
     assert found["r1"]["response"]["status_code"] == 200
+
+
+def test_a_misspelt_parameter_is_refused(oai, ant):
+    """Both providers say which one."""
+    with pytest.raises(openai.BadRequestError, match="max_outptu_tokens"):
+        oai.responses.create(model=MODEL, input="x", extra_body={"max_outptu_tokens": 5})
+    message: Any = [{"role": "user", "content": "x"}]
+    with pytest.raises(anthropic.BadRequestError, match="output_format: Extra inputs"):
+        ant.messages.create(
+            model=CLAUDE, max_tokens=5, messages=message, extra_body={"output_format": {}}
+        )
