@@ -329,9 +329,11 @@ def _row(
 
 
 def _answer_text(answered: Succeeded | None, outcome: Outcome | None) -> str | None:
-    if answered is not None:
-        return answered.text
-    return outcome.line if isinstance(outcome, Unreadable) else None
+    """Return what is kept of an answer; Postgres' texts cannot hold NUL."""
+    text = answered.text if answered is not None else None
+    if isinstance(outcome, Unreadable):
+        text = outcome.line
+    return None if text is None else text.replace("\x00", "\ufffd")
 
 
 def _citation(citation: Any) -> Json:

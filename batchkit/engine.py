@@ -22,6 +22,7 @@ from batchkit.collector import Collector
 from batchkit.console import Console
 from batchkit.errors import (
     AccountMismatchError,
+    ConfigError,
     ProviderGarbled,
     ProviderRefused,
     ProviderUnavailable,
@@ -232,6 +233,15 @@ class Engine:
             return 0
         if account.retry_at is not None and account.retry_at > now:
             return 0
+        try:
+            return self._steps(worker, run_ids, now)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot read or write on this machine: {error}. Nothing is lost: mend it (space, "
+                f"rights, {self._spools.folder}) and go on with: batchkit resume"
+            ) from error
+
+    def _steps(self, worker: _Worker, run_ids: Sequence[int], now: datetime) -> int:
         runs = self._open_runs(run_ids)
         moved = worker.poller.run_once(runs, now)
         moved += worker.collector.run_once(runs, now)

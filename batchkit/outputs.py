@@ -30,6 +30,9 @@ _ERRORED = {
     "server_error": Code.SERVER_ERROR,
     "account": Code.SERVER_ERROR,
 }
+_UNFINISHED = ("pause", "in_progress", "queued", "steered", "max_messages", "cancelled", "failed")
+"""Words for an answer that is none yet; a word nobody knows counts as an end, as servers vary."""
+
 _NEVER_AGAIN = ("invalid", "content_filter")
 
 
@@ -144,8 +147,11 @@ def _answered(
         return Verdict("failed", Code.REFUSED, outcome.refusal or "the model declined to answer")
     if outcome.finish == "content_filter":
         return Verdict("failed", Code.CONTENT_FILTER, "the provider's filter stopped the answer")
-    if outcome.finish in ("length", "pause"):
+    if outcome.finish == "length":
         return _truncated(template, so_far, rules)
+    if outcome.finish in _UNFINISHED:
+        said = f"the provider stopped before the end ({outcome.finish})"
+        return _again(Code.TRUNCATED, said, so_far, rules, {})
     if not outcome.text:
         return _again(Code.EMPTY_OUTPUT, "the answer is empty", so_far, rules, {})
     schema = template.get("schema")
