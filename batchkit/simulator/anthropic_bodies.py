@@ -300,7 +300,7 @@ def _usage(prompt: Prompt, model: str, written: Written, outcome: Outcome, desk:
 
 
 def _caching(prompt: Prompt, model: str, desk: Desk) -> tuple[int, int, int]:
-    """Return tokens read, written for 5 minutes and for an hour: the first writes, the rest read."""
+    """Return tokens read, written for 5 minutes, and for an hour: the first writes, others read."""
     if not prompt.cached:
         return 0, 0, 0
     tokens, ttl, text = prompt.cached[-1]

@@ -90,8 +90,8 @@ class Ledger:
 def ledger_of(office: Office, now: float) -> Ledger:
     """Return the books as of `now`; batches that are due are executed for it."""
     batches, entries = [], list[Entry]()
-    for batch in sorted(office.world.batches.values(), key=lambda b: b.number):
-        batch = office.look(batch, now)
+    for known in sorted(office.world.batches.values(), key=lambda b: b.number):
+        batch = office.look(known, now)
         mine = list(_entries(office, batch, now))
         entries += mine
         batches.append(_batch_entry(office, batch, mine))

@@ -135,7 +135,7 @@ class Office:
 
     def shown(self, dialect: Dialect, workspace: str, now: float) -> list[Batch]:
         """Return the batches that a listing shows, newest first."""
-        newest = sorted(list(self.world.batches.values()), key=lambda b: b.number, reverse=True)
+        newest = sorted(self.world.batches.values(), key=lambda b: b.number, reverse=True)
         lag = self.settings.list_lag_seconds
         return [
             b

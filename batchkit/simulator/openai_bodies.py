@@ -127,7 +127,7 @@ def _schema(body: Json, desk: Desk) -> Schema | None:
 
 
 def _asked(body: Json) -> Json | None:
-    """Return the schema asked for, wherever it stands: response_format, text.format, a forced tool."""
+    """Return the schema asked for: in response_format, text.format or a forced tool."""
     chat, text = body.get("response_format"), (body.get("text") or {}).get("format")
     if chat and chat.get("type") == "json_schema":
         return _format(chat.get("json_schema") or {}, "response_format")

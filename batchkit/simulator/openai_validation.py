@@ -110,7 +110,7 @@ class Survey:
 
 
 def survey(office: Office, call: Call, endpoint: str, file_id: str, queue: list[Batch]) -> Survey:
-    """Read a batch's input file and return what is wrong with it, and what it takes of the queue."""
+    """Read a batch's input file; return what is wrong with it and what it takes of the queue."""
     found, seen = Survey(), set[str]()
     with office.world.path_of(file_id).open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -210,8 +210,8 @@ def _weigh(found: Survey, office: Office, call: Call, file_id: str, queue: list[
     if limit is not None and found.tokens + waiting > limit:
         found.complain(
             "token_limit_exceeded",
-            f"Enqueued token limit reached for {model} in organization org-simulator. Limit: {limit:,} "
-            "enqueued tokens. Please try again once some in_progress batches have been completed.",
+            f"Enqueued token limit reached for {model} in organization org-simulator. "
+            f"Limit: {limit:,} enqueued tokens. Please try again once some in_progress batches have been completed.",
         )
 
 

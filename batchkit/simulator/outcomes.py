@@ -15,14 +15,14 @@ from batchkit.simulator.wire import Json
 _MARKER = re.compile(r"\[\[sim:([a-z0-9-]+)(?:=([^\]*]*))?(?:\*(\d+))?\]\]")
 
 MARKERS: dict[str, str] = {
-    "refuse": "refusal: OpenAI `refusal`, Anthropic `stop_reason: refusal` with `stop_details`, not billed",
+    "refuse": "OpenAI `refusal`; Anthropic `stop_reason: refusal` with details, not billed",
     "refuse-late": "Anthropic: refusal after some output, no `stop_details`, billed",
     "truncate": "the answer is cut in half and says it was the token limit",
     "window": "Anthropic: cut, `model_context_window_exceeded`; OpenAI: as `truncate`",
     "filter": "OpenAI: content filter; Anthropic: as `refuse`",
     "pause": "Anthropic: `pause_turn`; OpenAI: `in_progress`",
     "failed": "OpenAI Responses: a 200 whose body has `status: failed`; elsewhere as `500`",
-    "400": "an error of that status; also 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 503, 504, 529",
+    "400": "an error of that status; also 401 to 404, 408, 409, 413, 422, 429, 500 to 504, 529",
     "empty": "a 200 with an empty answer: OpenAI an empty body, Anthropic no content",
     "blank": "an answer that is the empty string",
     "badjson": "an answer that is not JSON",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import threading
@@ -54,9 +55,7 @@ def _roughly(data: bytes) -> tuple[str, ...]:
 
 
 def _stream_text(stream: bytes) -> str:
-    try:
+    with contextlib.suppress(zlib.error):
         stream = zlib.decompress(stream)
-    except zlib.error:
-        pass
     shown = [one or b"".join(_STRING.findall(many)) for one, many in _SHOWN.findall(stream)]
     return "\n".join(re.sub(rb"\\(.)", rb"\1", text).decode("latin-1") for text in shown)

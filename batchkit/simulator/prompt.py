@@ -254,7 +254,7 @@ def _hear_blocks(prompt: Prompt, blocks: Any, model: str, *, framing: bool) -> N
             prompt.weigh(block)
         else:
             raise Unfit(
-                f"messages: Input tag '{kind}' found using 'type' does not match any of the expected tags"
+                f"messages: Input tag '{kind}' found using 'type' does not match any expected tag"
             )
         _note_cache(prompt, block, model)
 

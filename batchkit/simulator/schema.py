@@ -65,10 +65,18 @@ class _Compiler:
     def _ref(self, ref: str, name: str) -> Maker:
         key = (ref, name)
         if key not in self._made:
-            self._made[key] = lambda source, at, depth: self._made[key](source, at, depth)
+            self._made[key] = self._later(key)
             inner = self.node(_resolved(self._root, ref), name)
             self._made[key] = _deeper(inner)
-        return lambda source, at, depth: self._made[key](source, at, depth)
+        return self._later(key)
+
+    def _later(self, key: tuple[str, str]) -> Maker:
+        """Return a maker that is looked up when it is called, for schemas that recur."""
+
+        def make(source: Source, at: int, depth: int) -> Any:
+            return self._made[key](source, at, depth)
+
+        return make
 
     def _any_of(self, options: list[Any], name: str) -> Maker:
         real = [o for o in options if not (isinstance(o, dict) and o.get("type") == "null")]

@@ -128,7 +128,7 @@ def _is_object(node: Json) -> bool:
 def _nodes(
     node: Any, path: tuple[str, ...], depth: int = 1
 ) -> Iterator[tuple[tuple[str, ...], Json, int]]:
-    """Yield every subschema with where it stands; names of properties are not taken for keywords."""
+    """Yield every subschema, where it stands and how deep; properties' names are no keywords."""
     if not isinstance(node, dict):
         return
     yield path, node, depth

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from python_multipart import MultipartParser
 from python_multipart.multipart import parse_options_header
 
 from batchkit.simulator.wire import Malformed, Upload
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 
 class _Parts:
@@ -66,9 +69,8 @@ def read_upload(chunks: Iterator[bytes], content_type: str, path: Path) -> Uploa
     with path.open("wb") as sink:
         parts = _Parts(sink)
         names = [name for name in dir(parts) if name.startswith("on_")]
-        parser = MultipartParser(
-            options.get(b"boundary", b"-"), {name: getattr(parts, name) for name in names}
-        )  # type: ignore[arg-type]
+        hooks = cast("MultipartCallbacks", {name: getattr(parts, name) for name in names})
+        parser = MultipartParser(options.get(b"boundary", b"-"), hooks)
         try:
             for chunk in chunks:
                 parser.write(chunk)

@@ -30,7 +30,7 @@ def document(i: int, more: str = "") -> str:
     return f"Extract the fields.\nName: thing {i}\nVersion: {i}.0\nA library for testing. {more}"
 
 
-def response_body(text: str, **more: Any) -> dict[str, Any]:
+def response_body(text: Any, **more: Any) -> dict[str, Any]:
     """Return a Responses body with a strict schema."""
     form = {"type": "json_schema", "name": "thing", "schema": SCHEMA, "strict": True}
     return {"model": MODEL, "input": text, "text": {"format": form}, **more}
@@ -110,3 +110,9 @@ def outcomes(client: anthropic.Anthropic, batch_id: str) -> dict[str, Any]:
         one.custom_id: one.result.to_dict(warnings=False)
         for one in client.messages.batches.results(batch_id)
     }
+
+
+def error_of(caught: anthropic.APIStatusError) -> dict[str, Any]:
+    """Return the inner error of a reply of Anthropic's."""
+    body: Any = caught.body
+    return dict(body["error"])

@@ -259,7 +259,7 @@ def test_steps_hold(schema, good):
 
 
 def _within(value: float, schema: dict[str, Any]) -> bool:
-    return (
+    return bool(
         schema.get("minimum", value) <= value <= schema.get("maximum", value)
         and value > schema.get("exclusiveMinimum", value - 1)
         and value < schema.get("exclusiveMaximum", value + 1)

@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from batchkit.simulator import Fault
-from tests.simulator.talking import outcomes, params, response_body, send, submit
+from tests.simulator.talking import error_of, outcomes, params, response_body, send, submit
 
 
 def test_refused_before_acceptance_makes_nothing(sim, oai):
@@ -33,7 +33,7 @@ def test_accepted_but_the_reply_is_lost(sim, oai, ant, fault):
     """The batch is made once; the client does not know."""
     sim.faults.add("openai.batches.create", fault, nth=1)
     sim.faults.add("anthropic.batches.create", fault, nth=1)
-    replies = []
+    replies: list[object] = []
     for make in (
         lambda: submit(oai, [response_body("x")]),
         lambda: send(ant, [params("x")]),
@@ -133,4 +133,4 @@ def test_a_spend_cap_is_a_429_without_retry_after(sim, ant):
     with pytest.raises(anthropic.RateLimitError) as caught:
         send(ant, [params("x")])
     assert "retry-after" not in caught.value.response.headers
-    assert caught.value.body["error"]["details"]["error_code"] == "enforced_spend_limit_reached"
+    assert error_of(caught.value)["details"]["error_code"] == "enforced_spend_limit_reached"

@@ -47,11 +47,11 @@ def ask_anthropic(sim, ant):
     return ask
 
 
-def _text(line) -> str:
+def _text(line):
     return line["response"]["body"]["output"][-1]["content"][0]["text"]
 
 
-def _said(result) -> str:
+def _said(result):
     return result["message"]["content"][-1]["text"]
 
 
@@ -155,7 +155,7 @@ def test_usage_can_be_set(ask_openai, ask_anthropic):
     assert ask_openai("output=99")["response"]["body"]["usage"]["output_tokens"] == 99
 
 
-def _raw(sim, oai, marker: str) -> list[bytes]:
+def _raw(sim, oai, marker):
     batch = submit(oai, [response_body(document(1, f"[[sim:{marker}]]")), response_body("y")])
     sim.advance(3_600)
     done = oai.batches.retrieve(batch.id)
@@ -192,8 +192,8 @@ def test_real_time_errors_are_raised_by_the_sdks(oai, ant):
     """The same markers work on the real-time endpoints."""
     with pytest.raises(openai.InternalServerError):
         oai.responses.create(model=MODEL, input="[[sim:500]]")
+    message = [{"role": "user", "content": "[[sim:529]]"}]
     with pytest.raises(anthropic.APIStatusError) as caught:
-        message = [{"role": "user", "content": "[[sim:529]]"}]
         ant.messages.create(model=CLAUDE, max_tokens=5, messages=message)
     assert caught.value.status_code == 529
 
