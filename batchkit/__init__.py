@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchkit.builder import Batch
+    from batchkit.builder import Batch, Job
     from batchkit.errors import (
         AccountMismatchError,
         BatchkitError,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from batchkit.model import Citation
-    from batchkit.results import Job, JobResult
+    from batchkit.results import JobResult
     from batchkit.run import BatchRun, get_run, list_runs
 
 __all__ = [
@@ -57,7 +57,7 @@ _ROOMS = {
     "Batch": "builder",
     "BatchRun": "run",
     "Citation": "model",
-    "Job": "results",
+    "Job": "builder",
     "JobResult": "results",
     "get_run": "run",
     "list_runs": "run",

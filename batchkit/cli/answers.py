@@ -9,7 +9,9 @@ import click
 
 from batchkit.cli import screen
 from batchkit.cli.options import json_option, place_options, run_argument
+from batchkit.cli.screen import usd
 
+_TOLD = ("error_code", "error", "model", "input_tokens", "output_tokens", "source")
 _STATES = ("completed", "failed", "cancelled", "pending", "active")
 
 
@@ -42,16 +44,15 @@ def results(
     database: str | None,
 ) -> None:
     """Print or export one row per job, with its state and error; while it runs, too."""
-    from batchkit import get_run
-    from batchkit.upkeep import imported_model, rows_of, write_rows
+    from batchkit.upkeep import chosen, imported_model
 
-    found = get_run(run, project=project, database=database)
+    found = chosen(run, project=project, database=database)
     response_model = imported_model(model) if model else None
     if output is not None:
-        count = write_rows(found, output, states=states or None, response_model=response_model)
+        count = found.export(output, states=states or None, response_model=response_model)
         screen.note(f"{count:,} rows written to {output}")
     else:
-        rows = rows_of(found, states=states or None, response_model=response_model)
+        rows = found.rows(states or None, response_model=response_model)
         _print_json(rows) if as_json else _print_rows(rows)
     screen.note(_final(found.status()))
 
@@ -77,13 +78,9 @@ def _print_json(rows: Any) -> None:
 def _print_rows(rows: Any) -> None:
     screen.table(
         ("key", "state", "cost", "answer or error"),
-        [(row.key, row.state, _usd(row.cost_usd), row.error or row.raw_response) for row in rows],
+        [(row.key, row.state, usd(row.cost_usd), row.error or row.raw_response) for row in rows],
         widest=80,
     )
-
-
-def _usd(amount: float | None) -> str | None:
-    return None if amount is None else f"${amount:.6f}"
 
 
 @click.command()
@@ -115,25 +112,43 @@ def errors(run: str, as_json: bool, project: str | None, database: str | None) -
 @place_options
 def show(run: str, key: str, as_json: bool, project: str | None, database: str | None) -> None:
     """Print one job's whole story."""
-    from batchkit import get_run
+    from batchkit.upkeep import chosen
 
-    story = get_run(run, project=project, database=database).get(key)
-    data = story if isinstance(story, dict) else story.to_dict()
+    data = chosen(run, project=project, database=database).get(key).to_dict()
     if as_json:
         screen.as_json(data)
         return
-    attempts = data.pop("attempts", None)
-    screen.facts({k: v for k, v in _flat(data) if v is not None})
-    if isinstance(attempts, list) and attempts:
+    result = data["result"]
+    now = data["batch"] and f"{data['batch']['state']} {data['batch']['ref'] or ''}"
+    screen.facts(
+        {
+            "key": key,
+            "state": result["state"],
+            "provider": data["provider"],
+            **data["request"],
+            **{name: result[name] for name in _TOLD if result[name] is not None},
+            "cost": usd(result["cost_usd"]),
+            "now in batch": now,
+            "raw file": data["raw_file"],
+        }
+    )
+    _show_attempts(data["attempts"])
+    for event in data["events"]:
+        screen.say(screen.cell(f"{event.pop('at')}  {event.pop('action')}  {event or ''}", 400))
+    if answer := result["parsed_response"] or result["raw_response"]:
         screen.say()
-        screen.table(list(attempts[0]), [list(attempt.values()) for attempt in attempts])
+        screen.say(screen.printable(answer))
 
 
-def _flat(data: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [
-        (key, screen.written(value) if isinstance(value, (dict, list)) else value)
-        for key, value in data.items()
-    ]
+def _show_attempts(attempts: list[dict[str, Any]]) -> None:
+    names = ("number", "reason", "state", "code", "finish_reason", "cost_usd", "batch", "at")
+    if attempts:
+        screen.say()
+        screen.table(names, [[one[name] for name in names] for one in attempts])
+    for one in attempts:
+        for name in ("change", "error"):
+            if one[name]:
+                screen.say(f"{one['number']}: {name}: {screen.cell(one[name], 1_000)}")
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 
 from batchkit.cli import exits, screen
 from batchkit.cli.options import LENGTH, json_option, maybe_run_argument, place_options
-from batchkit.cli.runs import usd
+from batchkit.cli.screen import usd
 
 
 @click.command()
@@ -28,7 +28,8 @@ def verify(run: str | None, as_json: bool, project: str | None, database: str | 
             verdict = "the books are right" if proof.holds else "THE BOOKS ARE WRONG"
             screen.say(f"{screen.cell(proof.name)} ({proof.id}): {verdict}")
             screen.say(
-                f"  {proof.total:,} jobs, {proof.outcomes:,} outcomes; exact {usd(proof.exact_usd)}, "
+                f"  {proof.total:,} jobs, {proof.outcomes:,} outcomes; "
+                f"exact {usd(proof.exact_usd)}, "
                 f"at their bound {usd(proof.bound_usd)}, reserved {usd(proof.reserved_usd)}"
             )
             for problem in proof.problems:

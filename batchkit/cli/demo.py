@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchkit.cli import exits, screen
-from batchkit.cli.runs import next_step, told, usd
+from batchkit.cli.runs import next_step, told
+from batchkit.cli.screen import usd
 from batchkit.cli.view import summary
 
 if TYPE_CHECKING:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchkit.cli import exits, screen
-from batchkit.cli.options import LENGTH, json_option, maybe_run_argument, place_options
-from batchkit.cli.options import run_argument as run_argument
+from batchkit.cli.options import (
+    LENGTH,
+    json_option,
+    maybe_run_argument,
+    place_options,
+    run_argument,
+)
+from batchkit.cli.screen import usd
 
 if TYPE_CHECKING:
     from batchkit import BatchRun
@@ -46,13 +52,6 @@ def _row(status: dict[str, Any]) -> tuple[Any, ...]:
         *(status["name"], status["id"], *counts),
         *(status["waiting_for"], usd(status["cost_usd"])),
     )
-
-
-def usd(amount: float | None) -> str | None:
-    """Write an amount for people."""
-    if amount is None:
-        return None
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
 
 
 @click.command()
@@ -187,17 +186,15 @@ def cancel(
     run: str, keys: tuple[str, ...], as_json: bool, project: str | None, database: str | None
 ) -> None:
     """Stop sending and cancel at the provider; what was answered is collected and kept."""
-    from batchkit import get_run
+    from batchkit.upkeep import chosen
 
-    found = get_run(run, project=project, database=database)
+    found = chosen(run, project=project, database=database)
     found.cancel(keys=list(keys) or None)
     state = told(found)
     if as_json:
         screen.as_json(state)
-        return
-    screen.say(headline(state))
-    if state["active"]:
-        screen.say(f"{state['active']:,} are in flight; collect them with: batchkit resume {run}")
+    else:
+        screen.say(headline(state))
 
 
 @click.command()
@@ -219,15 +216,11 @@ def retry(
     **changes: Any,
 ) -> None:
     """Give failed and cancelled jobs fresh attempts; then: batchkit resume."""
-    from batchkit import get_run
+    from batchkit.upkeep import chosen
 
-    found = get_run(run, project=project, database=database)
-    before = found.status()
-    given = {name: value for name, value in changes.items() if value is not None}
-    found.retry(codes=list(codes) or None, keys=list(keys) or None, **given)
-    state = told(found)
+    found = chosen(run, project=project, database=database)
+    count = found.retry(codes=list(codes) or None, keys=list(keys) or None, **changes)
     if as_json:
-        screen.as_json(state)
-        return
-    ended = [s["failed"] + s["cancelled"] for s in (before, state)]
-    screen.say(f"{ended[0] - ended[1]:,} jobs get fresh attempts. Go on: batchkit resume {run}")
+        screen.as_json({"again": count, **told(found)})
+    else:
+        screen.say(headline(told(found)))

@@ -76,7 +76,7 @@ def facts(pairs: Mapping[str, Any]) -> None:
 
 def cell(value: Any, widest: int = 60) -> str:
     """Write a value into one line without control characters; '–' for None."""
-    if value is None or value == "":
+    if value is None or value in ("", [], ()):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -88,6 +88,20 @@ def cell(value: Any, widest: int = 60) -> str:
         value = f"{value:,}"
     text = _CONTROL.sub(" ", str(value)).strip()
     return text if len(text) <= widest else text[: widest - 1] + "…"
+
+
+def printable(value: Any) -> str:
+    """Write an answer for people: data as JSON, text without control characters but line ends."""
+    if not isinstance(value, str):
+        return written(value, indent=2)
+    return "\n".join(_CONTROL.sub(" ", line) for line in value.splitlines())
+
+
+def usd(amount: float | None) -> str | None:
+    """Write an amount for people; None stays unknown."""
+    if amount is None:
+        return None
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.6f}"
 
 
 def _is_number_column(cells: list[list[str]], at: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -50,7 +51,9 @@ def simulate(port: int, folder: Path, scale: float, instant: bool) -> None:
     say(f"Anthropic: {simulator.anthropic_url}")
     say(f"State: {folder.absolute()}; {scale:g} simulated seconds in a real one; Ctrl-C ends it.")
     say()
+    say(f"export BATCHKIT_PACE={scale:g}")
     say(f"export OPENAI_BASE_URL={simulator.openai_url} OPENAI_API_KEY=simulated")
     say(f"export ANTHROPIC_BASE_URL={simulator.anthropic_url} ANTHROPIC_API_KEY=simulated")
+    sys.stdout.flush()
     stop.wait()
     simulator.stop()

@@ -1,4 +1,4 @@
-"""A live view: one table that is drawn again on a terminal, a line per change elsewhere."""
+"""A live view: drawn again and again on a terminal, a line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -22,35 +22,23 @@ def follow(
 def _lines(
     look: Callable[[], dict[str, Any]], wait: Callable[[], Any], as_json: bool
 ) -> dict[str, Any]:
-    last = None
+    last = ""
     while True:
         state = look()
-        line = screen.written(state) if as_json else summary(state)
-        if _moving(state) != last:
-            screen.say(line)
-            last = _moving(state)
+        line = summary(state)
+        if line != last:
+            screen.say(screen.written(state) if as_json else line)
+            last = line
         if exits.of(state) != exits.IN_FLIGHT:
             return state
         wait()
 
 
-def _moving(state: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        state.get(name)
-        for name in ("state", "completed", "failed", "cancelled", "active", "waiting_for")
-    )
-
-
 def summary(state: dict[str, Any]) -> str:
     """Say in one line how far a run is."""
-    ended = state["completed"] + state["failed"] + state["cancelled"]
-    share = f"{100 * ended // state['total']} %" if state["total"] else "–"
-    waits = f", waits for {state['waiting_for']}" if state.get("waiting_for") else ""
-    cost = state["cost_usd"]
-    return (
-        f"{state['state']}: {ended:,} of {state['total']:,} ({share}), {state['active']:,} at the "
-        f"provider, {state['failed']:,} failed, ${cost or 0:.4f}{waits}"
-    )
+    from batchkit import status
+
+    return f"{state['state']}: {status.line(state)}"
 
 
 def _live(look: Callable[[], dict[str, Any]], wait: Callable[[], Any]) -> dict[str, Any]:

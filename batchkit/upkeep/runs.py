@@ -1,0 +1,46 @@
+"""Which run is meant where none is named, and going on with several."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from batchkit.errors import RunNotFoundError
+from batchkit.upkeep.places import existing
+
+if TYPE_CHECKING:
+    from batchkit.run import BatchRun
+
+_LOOKED_AT = 50
+
+
+def chosen(
+    run: str | None = None, *, project: str | None = None, database: str | None = None
+) -> BatchRun:
+    """Return the run of that name or id, else the newest unfinished one, else the newest.
+
+    Raises RunNotFoundError.
+    """
+    from batchkit.run import get_run, list_runs
+
+    where = existing(database)
+    if run is not None:
+        return get_run(run, project=project, database=where)
+    runs = list_runs(_LOOKED_AT, project=project, database=where)
+    if not runs:
+        raise RunNotFoundError("There is no run in this project.")
+    going = [one for one in runs if one.state in ("running", "waiting")]
+    return (going or runs)[0]
+
+
+def go_on(
+    run: str | None = None,
+    *,
+    cost_limit: float | None = None,
+    time_limit: timedelta | None = None,
+    once: bool = False,
+    project: str | None = None,
+    database: str | None = None,
+) -> list[BatchRun]:
+    """Go on with one run, or with all started, unfinished ones of a project; return them."""
+    raise NotImplementedError
