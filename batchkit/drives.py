@@ -1,0 +1,132 @@
+"""Driving one run in the calling thread: the engine, with signals heard and progress told."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from batchkit import settings
+from batchkit.clock import Clock
+from batchkit.console import Console
+from batchkit.engine import Ending, Engine
+from batchkit.folders import ResultsFolder
+from batchkit.progress import Progress, Wanted
+from batchkit.providers import Provider
+from batchkit.signals import Detach
+from batchkit.store import RunRow, Store
+
+
+class Driver:
+    """Drives a run and can be told to stop, from a signal handler or another thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        *,
+        clock: Clock,
+        providers: Mapping[str, Provider] | None,
+        console: Console,
+        models: Mapping[str, Any],
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._clock = clock
+        self._providers = providers
+        self._console = console
+        self._models = models
+        self._stops: list[threading.Event] = []
+
+    def drive(
+        self,
+        wanted: Wanted,
+        *,
+        folder: ResultsFolder | None = None,
+        max_wait: float | None = None,
+        once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> Ending:
+        """Drive until done, waiting, out of time or stopped; after a signal, never return.
+
+        KeyboardInterrupt or SystemExit(143) is raised then, once the call in hand is over and the
+        command to resume was printed.
+        """
+        stop = stop or threading.Event()
+        self._stops.append(stop)
+        try:
+            with Detach(stop, self._announce) as detach:
+                ending = self._driven(wanted, folder, stop, max_wait, once)
+        finally:
+            self._stops.remove(stop)
+        if ending == "detached" or (detach.heard is not None and ending != "done"):
+            self._console.say(f"Detached; batches go on. Go on with: {self.command()}", "error")
+        detach.leave()
+        return ending
+
+    def stop(self) -> None:
+        """Let every drive of this handle detach."""
+        for stop in tuple(self._stops):
+            stop.set()
+
+    def command(self) -> str:
+        """Return what to type to go on with the run, from this folder."""
+        row = self._store.runs.get(self._run_id)
+        words = ["batchkit", "resume", _typed(row)]
+        if row.project != settings.project():
+            words += ["--project", row.project]
+        if not self._is_found():
+            words += ["--database", self._store.shown]
+        return shlex.join(words)
+
+    def _driven(
+        self,
+        wanted: Wanted,
+        folder: ResultsFolder | None,
+        stop: threading.Event,
+        max_wait: float | None,
+        once: bool,
+    ) -> Ending:
+        progress = Progress(
+            self._store,
+            self._run_id,
+            wanted,
+            clock=self._clock,
+            console=self._console,
+            folder=folder,
+        )
+        engine = Engine(
+            self._store,
+            clock=self._clock,
+            providers=self._providers,
+            console=self._console,
+            types=self._models,
+        )
+        progress.begin()
+        ending = engine.drive(
+            [self._run_id],
+            stop=stop,
+            max_wait=max_wait,
+            once=once,
+            on_tick=progress.tick,
+            interval=wanted.interval,
+        )
+        progress.end()
+        return ending
+
+    def _announce(self) -> None:
+        self._console.say(
+            "Detaching: the call in hand is finished first. Ctrl-C again leaves at once.", "error"
+        )
+
+    def _is_found(self) -> bool:
+        """Say whether a command in this folder finds this very database by itself."""
+        from batchkit.store.database import location
+
+        return location(settings.database(None, create=False)) == self._store.database.url
+
+
+def _typed(row: RunRow) -> str:
+    """Return what names a run on the command line."""
+    return row.uid if row.nameless or row.name.startswith("-") else row.name

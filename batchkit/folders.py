@@ -1,0 +1,191 @@
+"""The files of ``results_dir``: one for each job that has ended, written behind the database."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from batchkit.model import Json
+from batchkit.results import JobResult, cursor_place, replace_file, written
+
+MARKER = ".batchkit-cursor"
+"""The file in ``results_dir`` that says whose it is and how far it was written."""
+
+_LONGEST = 180  # bytes; file systems take names of 255, and a suffix must fit
+_FEW = 5_000
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_ODD = re.compile(
+    r"\.|.*[. ]$|.*-[0-9a-f]{10}$|(con|prn|aux|nul|com\d|lpt\d)(\.|$)|$", re.IGNORECASE | re.DOTALL
+)
+"""Hidden, cut off by Windows, like a name of ours with its suffix, a device, nothing at all."""
+
+
+class Readable(Protocol):
+    """What the folder is written from: a ``BatchRun``."""
+
+    @property
+    def id(self) -> str:
+        """The run's own id."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        ...
+
+    def status(self) -> Json:
+        """Where the run stands."""
+        ...
+
+    def iter_results(self, *, after: str | JobResult | None = None) -> Iterator[JobResult]:
+        """Stream ended jobs in order of completion."""
+        ...
+
+
+def write_results(run: Readable, folder: str | os.PathLike[str]) -> int:
+    """Bring a run's folder up to date: one JSON file for each job that has ended.
+
+    Returns how many files were written. What was deleted comes back.
+    """
+    target = ResultsFolder(run, folder)
+    return target.mend() + target.update()
+
+
+class ResultsFolder:
+    """The folder of one run's results.
+
+    A folder belongs to one run; in one that is another's, this run has a folder of its own below.
+    A file is the result's ``to_dict()``, named by the job's key; a key that cannot be a file's
+    name, or differs from another's only in case, gets a suffix from its hash.
+    """
+
+    def __init__(self, run: Readable, folder: str | os.PathLike[str]) -> None:
+        self._run = run
+        self.path = own_folder(Path(folder).expanduser(), run.id, run.name)
+        self._names = Names(self.path)
+        self._cursor: str | None = _marker(self.path).get("cursor")
+
+    def update(self) -> int:
+        """Write what has ended since the last time; return how many files."""
+        count = 0
+        last = self._cursor
+        for result in self._run.iter_results(after=self._cursor):
+            self._write(result)
+            last = result.cursor
+            count += 1
+        if last != self._cursor:
+            self._mark(last)
+        return count
+
+    def mend(self) -> int:
+        """Write again what was written once and is gone; return how many files.
+
+        Each file of a small run is looked for; a large run's files are counted first.
+        """
+        if self._cursor is None or self._seems_whole():
+            return 0
+        count = 0
+        end = cursor_place(self._cursor) or (0, 0)
+        for result in self._run.iter_results():
+            if (cursor_place(result.cursor) or end) > end:
+                break
+            path = self._names.path(result.key)
+            if not (path.is_file() and path.stat().st_size):
+                self._write(result)
+                count += 1
+        return count
+
+    def _seems_whole(self) -> bool:
+        there = sum(1 for _ in listed(self.path))
+        if there <= _FEW:
+            return False
+        status = self._run.status()
+        return there >= int(status["completed"] + status["failed"] + status["cancelled"])
+
+    def _write(self, result: JobResult) -> None:
+        replace_file(self._names.path(result.key), written(result.to_dict()))
+
+    def _mark(self, cursor: str | None) -> None:
+        data = {"run": self._run.id, "cursor": cursor}
+        replace_file(self.path / MARKER, orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
+        self._cursor = cursor
+
+
+def own_folder(given: Path, run_id: str, name: str) -> Path:
+    """Return the folder that is a run's own: the given one unless it is another run's already."""
+    below = given / Path(file_name(Path(name).name)).stem
+    for path in (given, below):
+        if _marker(path).get("run") in (None, run_id):
+            return path
+    return given / f"{below.name}-{run_id}"
+
+
+def listed(folder: Path) -> Iterator[str]:
+    """Yield the names of a folder's result files; nothing if it is not there."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            yield from (one.name for one in entries if one.name.endswith(".json"))
+
+
+class Names:
+    """Which file a key has in one folder, also where two keys differ only in case.
+
+    Only hashes of names are kept, since a run may have a million.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[int] | None = None
+
+    def path(self, key: str) -> Path:
+        """Return the path of a key's file, and keep that name for it."""
+        suffixed = self._folder / file_name(key, suffix=True)
+        path = self._folder / file_name(key)
+        if path == suffixed or suffixed.exists():
+            return suffixed
+        if self._taken is None:
+            self._taken = {_folded(name) for name in listed(self._folder)}
+        folded = _folded(path.name)
+        if folded in self._taken and _key_in(path) != key:
+            return suffixed
+        self._taken.add(folded)
+        return path
+
+
+def file_name(key: str, *, suffix: bool = False) -> str:
+    """Return the name of a key's file; ``suffix`` asks for the one with a hash in any case."""
+    fits = len(key.encode("utf-8", "surrogatepass")) <= _LONGEST
+    if fits and not suffix and not _UNSAFE.search(key) and not _ODD.match(key):
+        return f"{key}.json"
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    raw = _UNSAFE.sub("_", key).lstrip(".").encode("utf-8", "replace")[:_LONGEST]
+    return f"{raw.decode('utf-8', 'ignore')}-{digest}.json"
+
+
+def _folded(name: str) -> int:
+    return hash(unicodedata.normalize("NFC", name).casefold())
+
+
+def _key_in(path: Path) -> str | None:
+    """Return whose result a file is; None if there is no such file, or nobody can tell."""
+    found = _read(path).get("key")
+    return found if isinstance(found, str) else None
+
+
+def _marker(folder: Path) -> dict[str, Any]:
+    return _read(folder / MARKER)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,106 @@
+"""What is told while a run is driven: a line for people, a call for programs, files for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from batchkit.clock import Clock
+from batchkit.console import Console
+from batchkit.folders import ResultsFolder
+from batchkit.model import Json
+from batchkit.status import Gauge, batches_of, line
+from batchkit.store import Store
+
+OnProgress: TypeAlias = Callable[[Json, float, dict[str, Json]], object]
+"""``callback(stats, elapsed_s, batches)``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the caller wants to hear, and how often in seconds."""
+
+    callback: OnProgress | None = None
+    interval: float = 1.0
+    lines: bool = False
+
+
+class Progress:
+    """Tells of one run while it is driven; every method is called in the driving thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        wanted: Wanted,
+        *,
+        clock: Clock,
+        console: Console,
+        folder: ResultsFolder | None,
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._wanted = wanted
+        self._clock = clock
+        self._console = console
+        self._folder = folder
+        self._gauge = Gauge(store, run_id, clock)
+        self._collected: int | None = None
+        self._called_at: float | None = None
+        self._line = ""
+
+    def begin(self) -> None:
+        """Bring the files of what had ended before up to date."""
+        self._write_files(mend=True)
+
+    def tick(self) -> None:
+        """Tell what is new; the callback not more often than it was asked for."""
+        self._write_files()
+        if self._wanted.lines:
+            self._say()
+        due = self._called_at is None or (
+            self._clock.monotonic() - self._called_at >= self._wanted.interval * 0.9
+        )
+        if self._wanted.callback is not None and due:
+            self._call(self._wanted.callback)
+
+    def end(self) -> None:
+        """Tell how it ended."""
+        self._write_files()
+        if self._wanted.lines:
+            self._say()
+        if self._wanted.callback is not None:
+            self._call(self._wanted.callback)
+
+    def _call(self, callback: OnProgress) -> None:
+        self._called_at = self._clock.monotonic()
+        stats = self._gauge.read()
+        callback(stats, stats["elapsed_s"], batches_of(self._store, self._run_id))
+
+    def _say(self) -> None:
+        said = line(self._gauge.read())
+        if said != self._line:
+            self._line = said
+            self._console.say(f"{self._clock.now().astimezone():%H:%M}  {said}")
+
+    def _write_files(self, *, mend: bool = False) -> None:
+        """Write what was collected; a full disk is said once and stops nothing."""
+        if self._folder is None:
+            return
+        collected = self._store.runs.get(self._run_id).collected_no
+        if collected == self._collected:
+            return
+        try:
+            if mend:
+                self._folder.mend()
+            self._folder.update()
+        except OSError as error:
+            if self._collected is None:
+                why = error.strerror or error
+                self._console.say(
+                    f"The results cannot be written to {self._folder.path}: {why}. They are safe "
+                    "in the database; the next run or resume writes them.",
+                    "error",
+                )
+        self._collected = collected

@@ -1,0 +1,274 @@
+"""What comes out: one job's result as a value, made of stored rows and typed when it is read.
+
+Which class an answer becomes is decided in the program that reads: the one given by hand, else the
+one the builder was given in this process, else one that is loaded already under the stored name.
+Nothing is imported and nothing a user wrote is run for it. Reading never changes a job's state.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from batchkit.errors import ValidationError
+from batchkit.model import Citation, Code, JobState, Json
+from batchkit.money import optional_dollars
+from batchkit.outputs import misfit, parse_answer, typed
+from batchkit.schemas import fingerprint
+from batchkit.store import Answer, RunRow, Store
+
+_NO_SCHEMA: Json = {"original": {}, "marked": {}}
+"""Reads any JSON as it is: for a class that is given by hand to jobs that had none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """One job and what came of it. Cost and tokens sum all attempts; unknown is None, never 0.
+
+    ``state`` is ``completed``, ``failed``, ``cancelled``, or while it waits ``pending`` or
+    ``active`` (in a batch); ``error_code`` is one of ``batchkit.model.Code``; ``batch_id`` is the
+    provider's name of the batch; ``source`` the path of the job's file, several joined by ``; ``.
+    ``cursor`` is what ``iter_results(after=…)`` takes, None while the job waits.
+    """
+
+    job_id: str
+    key: str
+    state: str
+    raw_response: str | None = None
+    parsed_response: BaseModel | dict[str, Any] | None = None
+    citations: list[Citation] = field(default_factory=list)
+    citation_mappings: dict[str, list[Citation]] = field(default_factory=dict)
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
+    error: str | None = None
+    error_code: str | None = None
+    batch_id: str | None = None
+    model: str | None = None
+    source: str | None = None
+    attempts: int = 0
+    finish_reason: str | None = None
+    reused_from: str | None = None
+    metadata: Json | None = None
+    cursor: str | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether there is an answer, of the asked form where a form was asked for."""
+        return self.state == JobState.COMPLETED and self.error is None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Input and output together; None if either is unknown."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
+
+    def to_dict(self) -> Json:
+        """Return it as JSON data; a typed answer as its JSON form, by alias."""
+        data = {name: getattr(self, name) for name in _NAMES}
+        data["parsed_response"] = plain(self.parsed_response)
+        data["citations"] = [_citation_data(one) for one in self.citations]
+        data["citation_mappings"] = {
+            name: [_citation_data(one) for one in found]
+            for name, found in self.citation_mappings.items()
+        }
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> JobResult:
+        """Return what ``to_dict`` wrote, its answer as plain data; unknown names are ignored."""
+        missing = [name for name in ("job_id", "key", "state") if name not in data]
+        if missing:
+            raise ValidationError(f"this is no JobResult: it has no {', '.join(missing)}")
+        values = {name: data[name] for name in _NAMES if name in data}
+        values["citations"] = [Citation(**one) for one in data.get("citations") or ()]
+        values["citation_mappings"] = {
+            name: [Citation(**one) for one in found]
+            for name, found in (data.get("citation_mappings") or {}).items()
+        }
+        return cls(**values)
+
+    def save_to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write it as one JSON file, whole or not at all; folders are made."""
+        replace_file(Path(path), written(self.to_dict()))
+
+
+_NAMES = tuple(one.name for one in fields(JobResult) if one.name != "cursor")
+
+
+def _citation_data(one: Citation) -> Json:
+    return {"text": one.text, "source": one.source, "page": one.page, "metadata": one.metadata}
+
+
+def plain(value: Any) -> Any:
+    """Return an answer as JSON data; a model that cannot write itself becomes its text."""
+    if not isinstance(value, BaseModel):
+        return value
+    try:
+        return value.model_dump(mode="json", by_alias=True, warnings=False)
+    except Exception:  # noqa: BLE001 -- a user's own serializer may raise anything
+        return {"unwritable": str(value)}
+
+
+def written(data: Json) -> bytes:
+    """Return a result's JSON as it stands in files: indented, with a line end."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(data, option=options, default=str)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; whoever reads meanwhile sees the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".batchkit-{os.getpid()}-{threading.get_ident()}.part"
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def cursor_text(answer: Answer) -> str | None:
+    """Return the place of an ended job in the order of completion, as users hold it."""
+    return None if answer.collected_no is None else f"{answer.collected_no}:{answer.seq}"
+
+
+def cursor_place(after: str | JobResult | None) -> tuple[int, int] | None:
+    """Turn a cursor, or the result that carries it, into the store's; raise ValidationError."""
+    text = after.cursor if isinstance(after, JobResult) else after
+    if text is None:
+        return None
+    number, _, seq = str(text).partition(":")
+    try:
+        return int(number), int(seq)
+    except ValueError as error:
+        raise ValidationError(
+            f"after={text!r} is no cursor: take result.cursor of the last result you have"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What one template's answers are read as: ``schema`` None means text."""
+
+    schema: Json | None
+    kind: Any = None
+
+
+class Reader:
+    """Makes results of one run's stored rows, with the classes that this program has.
+
+    ``models`` maps the stored name ``module:Qualname`` to the class that the builder was given;
+    ``response_model`` types every answer by hand.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: RunRow,
+        models: Mapping[str, Any] | None = None,
+        response_model: Any = None,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._models = models or {}
+        self._given = checked(response_model)
+        self._forms: dict[int, _Form] = {}
+
+    def result(self, answer: Answer) -> JobResult:
+        """Return one job as a value."""
+        parsed, problem = self._parsed(answer)
+        return JobResult(
+            job_id=f"{self._run.uid}-{answer.no}",
+            key=answer.key,
+            state=str(answer.state),
+            raw_response=answer.answer,
+            parsed_response=parsed,
+            citations=[Citation(**one) for one in answer.citations or ()],
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cached_tokens=answer.cached_tokens,
+            cache_write_tokens=answer.cache_write_tokens,
+            reasoning_tokens=answer.reasoning_tokens,
+            cost_usd=optional_dollars(answer.cost),
+            error=problem or answer.error,
+            error_code=Code.INVALID_OUTPUT.value if problem else answer.code,
+            batch_id=answer.batch_ref,
+            model=answer.model,
+            source="; ".join(str(one["path"]) for one in answer.documents or ()) or None,
+            attempts=answer.attempts,
+            finish_reason=answer.finish,
+            reused_from=answer.reused_from,
+            metadata=answer.metadata,
+            cursor=cursor_text(answer),
+        )
+
+    def _parsed(self, answer: Answer) -> tuple[Any, str | None]:
+        """Return the typed answer, or why this program cannot type it."""
+        if answer.state != JobState.COMPLETED or answer.answer is None:
+            return None, None
+        form = self._form(answer.template_id)
+        if form.schema is None:
+            return None, None
+        try:
+            value = parse_answer(answer.answer, form.schema)
+            return value if form.kind is None else typed(value, form.kind), None
+        except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
+            return None, misfit(answer.answer, form.schema, form.kind) or str(error)
+
+    def _form(self, template_id: int) -> _Form:
+        form = self._forms.get(template_id)
+        if form is None:
+            form = self._forms[template_id] = self._made(self._store.jobs.template(template_id))
+        return form
+
+    def _made(self, template: Json) -> _Form:
+        schema: Json | None = template.get("schema")
+        if self._given is not None:
+            return _Form(schema or _NO_SCHEMA, self._given)
+        if schema is None:
+            return _Form(None)
+        kind = loaded(template.get("response_model"), self._models)
+        return _Form(schema, kind if _is_same(kind, schema) else None)
+
+
+def checked(response_model: Any) -> Any:
+    """Return the class given by hand; raise ValidationError if it is no pydantic model."""
+    if response_model is None or _is_model(response_model):
+        return response_model
+    raise ValidationError(f"response_model must be a pydantic model, not {response_model!r}")
+
+
+def loaded(name: str | None, models: Mapping[str, Any]) -> Any:
+    """Return the class of a stored name ``module:Qualname`` if this program has it by now."""
+    if name is None or name in models:
+        return None if name is None else models[name]
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found if _is_model(found) else None
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _is_same(kind: Any, schema: Json) -> bool:
+    """Say whether a class still asks what was asked then: another one judges no old answers."""
+    try:
+        return kind is not None and fingerprint(kind) == schema["fingerprint"]
+    except ValidationError:
+        return False

@@ -1,0 +1,479 @@
+"""BatchRun: the handle of a run, and how one is found. It holds no state of its own but rows."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from batchkit import settings
+from batchkit.clock import Clock, SystemClock
+from batchkit.console import Console
+from batchkit.drives import Driver
+from batchkit.errors import RunNotFoundError, ValidationError
+from batchkit.export import export
+from batchkit.folders import ResultsFolder, own_folder
+from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
+from batchkit.money import usd
+from batchkit.progress import OnProgress, Wanted
+from batchkit.providers import Provider
+from batchkit.results import JobResult, Reader, cursor_place
+from batchkit.retries import RETRIED, Revision, pick, with_tokens
+from batchkit.status import Gauge, batches_of, line, stamp
+from batchkit.store import RunRow, Store
+from batchkit.stories import JobStory, answers_of, story_of
+from batchkit.twins import driving_twin, streaming_twin, twin
+
+_ENDED = tuple(state.value for state in FINAL_JOB_STATES)
+_WAITING = (JobState.PENDING.value, JobState.ACTIVE.value)
+_SHORTEST = 10
+
+
+class BatchRun:
+    """A run in the database, whoever started it and wherever it is driven.
+
+    Its members read rows; ``execute``, ``wait`` and ``resume`` drive it in the calling thread.
+    Every member that blocks has an async twin with an ``a`` before its name (``await`` being a
+    word of the language, that of ``wait`` is ``await_``).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: int,
+        *,
+        clock: Clock | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        console: Console | None = None,
+        models: Mapping[str, Any] | None = None,
+    ) -> None:
+        row = store.runs.get(run_id)
+        self._store = store
+        self._run_id = run_id
+        self._clock = clock or SystemClock()
+        self._providers = providers
+        self._console = console or Console(row.settings.verbosity)
+        self._models = models or {}
+        self._gauge = Gauge(store, run_id, self._clock)
+        self._wanted = Wanted()
+        self._driver = Driver(
+            store,
+            run_id,
+            clock=self._clock,
+            providers=providers,
+            console=self._console,
+            models=self._models,
+        )
+        self.id = row.uid
+        self.name = row.name
+        self.project = row.project
+
+    def __repr__(self) -> str:
+        return f"<BatchRun {self.name!r} {self.id}>"
+
+    # how it stands
+
+    @property
+    def state(self) -> str:
+        """``draft``, ``running``, ``waiting``, ``completed``, ``failed`` or ``cancelled``."""
+        return str(self._gauge.read()["state"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job that was started has ended."""
+        return self._row.is_done
+
+    def status(self, print_status: bool = False) -> Json:
+        """Return where the run stands; times are ISO 8601, amounts US dollars."""
+        found = self._gauge.read()
+        if print_status:
+            self._console.say(f"{self._clock.now().astimezone():%H:%M}  {line(found)}")
+        return found
+
+    def to_json(self) -> Json:
+        """Return the state as plain data: status, settings and batches."""
+        row = self._row
+        return {
+            "id": self.id,
+            "name": self.name,
+            "project": self.project,
+            "database": self._store.shown,
+            "created_at": stamp(row.created_at),
+            "opened_at": stamp(row.opened_at),
+            "finished_at": stamp(row.finished_at),
+            **self._gauge.read(),
+            "waiting_detail": row.waiting_detail,
+            "settings": row.spec,
+            "batches": batches_of(self._store, self._run_id),
+        }
+
+    def set_on_progress(self, callback: OnProgress | None, interval: float = 1.0) -> None:
+        """Call ``callback(stats, elapsed_s, batches)`` while this handle drives the run."""
+        if callback is not None and not callable(callback):
+            raise ValidationError(f"the callback must be callable, not {callback!r}")
+        self._wanted = Wanted(callback, _interval(interval))
+
+    # what came out
+
+    def results(self, response_model: Any = None) -> dict[str, list[JobResult]]:
+        """Return what is there by now, by state: the four lists hold every job once."""
+        found: dict[str, list[JobResult]] = {name: [] for name in (*_ENDED, "waiting")}
+        for result in self.rows(response_model=response_model):
+            found[result.state if result.state in _ENDED else "waiting"].append(result)
+        return found
+
+    def iter_results(
+        self,
+        state: str | Sequence[str] | None = None,
+        response_model: Any = None,
+        after: str | JobResult | None = None,
+    ) -> Iterator[JobResult]:
+        """Stream ended jobs in order of completion, from ``after`` on.
+
+        ``after`` is a result or its ``cursor``: nothing is left out and nothing comes twice,
+        whoever collects meanwhile. ``state`` is one of ``completed``, ``failed``, ``cancelled``.
+        """
+        states = _states(state, _ENDED)
+        place = cursor_place(after)
+        reader = self._reader(response_model)
+        return map(reader.result, self._store.answers.ended(self._run_id, states, place))
+
+    def rows(
+        self, states: str | Sequence[str] | None = None, response_model: Any = None
+    ) -> Iterator[JobResult]:
+        """Stream every job once: those that wait, then those that have ended."""
+        wanted = _states(states, (*_ENDED, *_WAITING))
+        reader = self._reader(response_model)
+        return map(reader.result, answers_of(self._store, self._row, wanted))
+
+    def export(
+        self,
+        path: str | PathLike[str],
+        *,
+        states: str | Sequence[str] | None = None,
+        response_model: Any = None,
+    ) -> int:
+        """Write one row per job to a ``.jsonl`` or ``.csv`` file; return how many."""
+        return export(self.rows(states, response_model), path)
+
+    def get(self, key: str, response_model: Any = None) -> JobStory:
+        """Return one job's whole story; raise ValidationError if there is no such key."""
+        row = self._row
+        folder = self._results_dir(row)
+        raw_files = None if folder is None else folder / "raw_files"
+        return story_of(self._store, row, key, self._reader(response_model), raw_files)
+
+    def get_failed_jobs(self) -> dict[str, str]:
+        """Return the error of each failed job by its key."""
+        failed = self._store.answers.ended(self._run_id, (JobState.FAILED.value,))
+        return {answer.key: answer.error or answer.code or "unknown" for answer in failed}
+
+    # driving
+
+    def execute(
+        self,
+        on_progress: OnProgress | None = None,
+        progress_interval: float = 1.0,
+        print_status: bool = False,
+        *,
+        once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> BatchRun:
+        """Drive the run until it is done or only a person can move it; return this handle.
+
+        Ctrl-C and SIGTERM detach: the call in hand is finished, batches go on at the provider, the
+        command to resume is printed, then KeyboardInterrupt or SystemExit(143) is raised.
+        ``once`` does all that can be done without waiting; ``stop``, once set, detaches as well.
+        """
+        wanted = self._heard(on_progress, progress_interval, print_status)
+        self._drive(wanted, once=once, stop=stop)
+        return self
+
+    def wait(
+        self,
+        max_wait: float | None = None,
+        interval: float | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> BatchRun:
+        """Drive the run as ``execute`` does, at most ``max_wait`` seconds; look every ``interval``.
+
+        Raises TimeoutError after that; nothing is cancelled.
+        """
+        wanted = self._heard(None, 1.0 if interval is None else interval, False)
+        ending = self._drive(wanted, max_wait=max_wait, stop=stop)
+        if ending == "timeout":
+            raise TimeoutError(
+                f"The run {self.name!r} is not done after {max_wait} s. Nothing was cancelled; go "
+                f"on with: {self._driver.command()}"
+            )
+        return self
+
+    def resume(
+        self,
+        *,
+        cost_limit: float | None = None,
+        time_limit: float | None = None,
+        on_progress: OnProgress | None = None,
+        progress_interval: float = 1.0,
+        print_status: bool = False,
+        once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> BatchRun:
+        """Go on after a person looked at it, with new limits if given (US dollars, seconds).
+
+        A new time limit takes up what the last one cancelled.
+        """
+        self._started()
+        wanted = self._heard(on_progress, progress_interval, print_status)
+        self._wake(cost_limit, time_limit)
+        self._drive(wanted, once=once, stop=stop)
+        return self
+
+    def shutdown(self) -> None:
+        """Detach, if this handle drives the run in another thread; batches go on."""
+        self._driver.stop()
+
+    # wishes
+
+    def retry(
+        self,
+        states: Sequence[str] = RETRIED,
+        codes: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        **changes: Any,
+    ) -> int:
+        """Give ended jobs fresh attempts; return how many go again, at the next run or resume.
+
+        ``changes`` are ``model``, ``max_tokens`` and ``prompt``. Without ``codes``, what can never
+        work is left out and counted.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        picked = pick(self._store, self._run_id, states, codes, keys, given)
+        count = self._again(picked.jobs, given) if picked.jobs else 0
+        said = f"{count:,} {'job goes' if count == 1 else 'jobs go'} again"
+        if picked.left_out:
+            reasons = ", ".join(f"{code} {n:,}" for code, n in sorted(picked.left_out.items()))
+            said += f"; left out, since it cannot work as it is: {reasons}"
+        self._console.say(f"{said}. Go on with: {self._driver.command()}" if count else f"{said}.")
+        return count
+
+    def retry_failed(self, **changes: Any) -> int:
+        """Give failed jobs fresh attempts: ``retry(states=("failed",), …)``."""
+        return self.retry((JobState.FAILED.value,), **changes)
+
+    def cancel(
+        self, keys: Sequence[str] | None = None, *, stop: threading.Event | None = None
+    ) -> list[str]:
+        """Stop sending and cancel at the provider; what was answered is collected and kept.
+
+        With ``keys`` only those that wait are cancelled; returned (and said) are the others, which
+        are in flight or have ended.
+        """
+        self._started()
+        if keys is not None:
+            return self._cancel_keys(keys)
+        now = self._clock.now()
+        self._store.runs.request_cancel(self._run_id, now)
+        self._end_waiting()
+        if self._store.runs.live(self._run_id)[1]:
+            self._drive(Wanted(), once=True, stop=stop)
+            self._end_waiting()
+        left = self._store.runs.live(self._run_id)[0]
+        if left:
+            self._console.say(
+                f"{left:,} jobs are still at the provider, which was asked to stop. What it "
+                f"finished is collected by: {self._driver.command()}"
+            )
+        return []
+
+    # async twins
+
+    astatus = twin(status)
+    ato_json = twin(to_json)
+    aresults = twin(results)
+    aiter_results = streaming_twin(iter_results)
+    aexport = twin(export)
+    aget = twin(get)
+    aget_failed_jobs = twin(get_failed_jobs)
+    aexecute = driving_twin(execute)
+    await_ = driving_twin(wait)
+    aresume = driving_twin(resume)
+    aretry = twin(retry)
+    aretry_failed = twin(retry_failed)
+    acancel = driving_twin(cancel)
+
+    # parts
+
+    @property
+    def _row(self) -> RunRow:
+        return self._store.runs.get(self._run_id)
+
+    def _reader(self, response_model: Any) -> Reader:
+        return Reader(self._store, self._row, self._models, response_model)
+
+    def _started(self) -> RunRow:
+        row = self._row
+        if row.opened_at is None:
+            raise ValidationError(
+                f"The run {self.name!r} is a draft: its jobs were added and never started. "
+                "run() or submit() in the script that adds them starts it."
+            )
+        return row
+
+    def _heard(self, callback: OnProgress | None, interval: float, lines: bool) -> Wanted:
+        """Return what is to be told: to the callback given now, else to the one set before."""
+        if callback is None and self._wanted.callback is not None:
+            return Wanted(self._wanted.callback, self._wanted.interval, lines)
+        return Wanted(callback, _interval(interval), lines)
+
+    def _drive(
+        self,
+        wanted: Wanted,
+        *,
+        max_wait: float | None = None,
+        once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> str:
+        row = self._started()
+        given = row.settings.results_dir
+        folder = None if given is None else ResultsFolder(self, given)
+        return self._driver.drive(wanted, folder=folder, max_wait=max_wait, once=once, stop=stop)
+
+    def _results_dir(self, row: RunRow) -> Path | None:
+        given = row.settings.results_dir
+        return None if given is None else own_folder(Path(given), self.id, self.name)
+
+    def _wake(self, cost_limit: float | None, time_limit: float | None) -> None:
+        limits: Json = {}
+        now = self._clock.now()
+        if cost_limit is not None:
+            limits["cost_limit"] = _positive("cost_limit", usd(cost_limit), cost_limit)
+        if time_limit is not None:
+            limits["time_limit_s"] = float(time_limit)
+            if time_limit < _SHORTEST:
+                raise ValidationError(f"time_limit must be {_SHORTEST} s or more, not {time_limit}")
+            late = pick(
+                self._store, self._run_id, ("cancelled",), (Code.TIME_LIMIT.value,), None, {}
+            )
+            if late.jobs:
+                self._again(late.jobs, {})
+        self._store.runs.wake(self._run_id, now, limits)
+        for account in self._store.accounts.of_run(self._run_id):
+            if account.blocked_at is not None or account.retry_at is not None:
+                self._store.accounts.unblock(account.id)
+
+    def _again(self, jobs: Sequence[tuple[int, int, str]], changes: Json) -> int:
+        now = self._clock.now()
+        if "model" in changes or "prompt" in changes:
+            known, models = self._providers, self._models
+            revision = Revision(self._store, self._row, changes, known=known, models=models)
+            return revision.buy(jobs, now)
+        places = [(lane_id, seq) for lane_id, seq, _ in jobs]
+        return self._store.runs.revive(self._run_id, places, with_tokens(changes), now)
+
+    def _end_waiting(self) -> None:
+        now = self._clock.now()
+        self._store.runs.end_waiting(self._run_id, Code.CANCELLED.value, "cancelled", now)
+
+    def _cancel_keys(self, keys: Sequence[str]) -> list[str]:
+        asked = _listed("keys", keys)
+        there = self._store.jobs.lookup(self._run_id, asked)
+        strange = [key for key in asked if key not in there]
+        if strange:
+            shown = ", ".join(repr(key) for key in strange[:5])
+            raise ValidationError(f"The run {self.name!r} has no job with the key {shown}.")
+        late = self._store.runs.cancel_keys(self._run_id, asked, self._clock.now())
+        if late:
+            self._console.say(
+                f"{len(asked) - len(late):,} jobs cancelled; {len(late):,} are in flight or have "
+                f"ended and stay: {', '.join(late[:5])}{', …' if len(late) > 5 else ''}"
+            )
+        return late
+
+
+# `await` is a word of the language: who builds the twins' names by rule finds it by getattr.
+setattr(BatchRun, "await", BatchRun.await_)
+
+
+def get_run(
+    id_or_name: str,
+    *,
+    project: str | None = None,
+    database: str | PathLike[str] | None = None,
+) -> BatchRun:
+    """Return the handle of a run; raise RunNotFoundError that names similar ones."""
+    where = settings.database(database, create=False)
+    wanted = settings.project(project)
+    store = _opened(where)
+    if store is None:
+        raise RunNotFoundError(
+            f"There is no database at {where}. Go to the folder where the run was started, or name "
+            "the database."
+        )
+    row = store.runs.find(wanted, id_or_name)
+    if row is None:
+        raise RunNotFoundError(_not_found(store, wanted, id_or_name))
+    return BatchRun(store, row.id)
+
+
+def list_runs(
+    limit: int | None = 50,
+    *,
+    project: str | None = None,
+    database: str | PathLike[str] | None = None,
+) -> list[BatchRun]:
+    """Return a project's runs, newest first; none where there is no database yet."""
+    store = _opened(settings.database(database, create=False))
+    if store is None:
+        return []
+    return [BatchRun(store, row.id) for row in store.runs.all(settings.project(project), limit)]
+
+
+def _opened(where: str) -> Store | None:
+    """Open a store that closes itself with the last handle; None for a file that is not there."""
+    if "://" not in where and not Path(where).exists():
+        return None
+    store = Store(where)
+    weakref.finalize(store, store.database.close)
+    return store
+
+
+def _not_found(store: Store, project: str, asked: str) -> str:
+    names = [row.name for row in store.runs.all(project, 1_000)]
+    near = get_close_matches(asked, names, 3, 0.5)
+    hint = f"Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    if not near:
+        latest = ", ".join(repr(name) for name in names[:5])
+        hint = f"The latest there: {latest}." if names else "There are none in it."
+    return f"There is no run {asked!r} in project {project!r} of {store.shown}. {hint}"
+
+
+def _states(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
+    if given is None:
+        return None
+    asked = [given] if isinstance(given, str) else list(given)
+    for one in asked:
+        if one not in known:
+            raise ValidationError(f"there is no state {one!r} here; known: {', '.join(known)}")
+    return [str(one) for one in asked]
+
+
+def _listed(name: str, given: Sequence[str]) -> list[str]:
+    if isinstance(given, str):
+        raise ValidationError(f"{name} must be a list, not the text {given!r}")
+    return list(dict.fromkeys(given))
+
+
+def _interval(seconds: float) -> float:
+    return float(_positive("interval", seconds, seconds))
+
+
+def _positive(name: str, value: float, given: float) -> float:
+    if value <= 0:
+        raise ValidationError(f"{name} must be above 0, not {given}")
+    return value

@@ -1,0 +1,182 @@
+"""Where a run stands, read from counters: nothing here looks at single jobs of a started run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from batchkit.clock import Clock
+from batchkit.model import FINAL_JOB_STATES, LIVE_STATES, BatchState, Json, RunState, Waiting
+from batchkit.money import dollars, optional_dollars, show, usd
+from batchkit.store import BatchRow, RunRow, Store
+
+_COUNTED = (*LIVE_STATES, BatchState.COLLECTED, BatchState.ABANDONED)
+"""A void batch never ran: its jobs are in others."""
+
+
+class Gauge:
+    """Reads one run's status again and again; counts failures by reason only when there are new."""
+
+    def __init__(self, store: Store, run_id: int, clock: Clock) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._clock = clock
+        self._failures: tuple[Any, dict[str, int]] = (None, {})
+
+    def read(self) -> Json:
+        """Return the status as ``BatchRun.status`` promises it."""
+        run = self._store.runs.get(self._run_id)
+        batches = self._store.batches.of_run(run.id)
+        waiting_for, since = self._waiting(run)
+        return {
+            **self._counts(run),
+            **_money(run),
+            "is_complete": run.is_done,
+            "state": state_of(run, waiting_for).value,
+            "waiting_for": waiting_for,
+            "since": stamp(since),
+            "last_progress_at": stamp(run.last_progress_at),
+            "next_poll_at": stamp(self._store.batches.next_at([run.id])),
+            "failed_by_code": self._failed_by_code(run),
+            **_batch_counts(batches),
+            "items_per_batch": run.settings.items_per_batch,
+            "elapsed_s": self._elapsed(run),
+        }
+
+    def _counts(self, run: RunRow) -> Json:
+        if run.opened_at is None:
+            return self._drafted(run)
+        left = max(0, run.total - run.ended)
+        active = min(left, self._store.runs.live(run.id)[0])
+        return {
+            "total": run.total,
+            "pending": left - active,
+            "active": active,
+            "completed": run.completed,
+            "failed": run.failed,
+            "cancelled": run.cancelled,
+        }
+
+    def _drafted(self, run: RunRow) -> Json:
+        """Count a draft's rows, which no counter holds; what was tried out has an answer."""
+        left = sum(int(row.jobs) for row in self._store.jobs.draft_sums(run.id))
+        ended = Counter(answer.state for answer in self._store.answers.ended(run.id))
+        return {
+            "total": left + ended.total(),
+            "pending": left,
+            "active": 0,
+            **{state.value: ended[state.value] for state in FINAL_JOB_STATES},
+        }
+
+    def _waiting(self, run: RunRow) -> tuple[str | None, datetime | None]:
+        if run.waiting_for is not None or run.opened_at is None or run.is_done:
+            return run.waiting_for, run.waiting_since
+        silent = [row.unreachable_since for row in self._store.accounts.of_run(run.id)]
+        since = min((at for at in silent if at is not None), default=None)
+        return (None if since is None else Waiting.PROVIDER.value), since
+
+    def _failed_by_code(self, run: RunRow) -> dict[str, int]:
+        seen = (run.collected_no, run.failed, run.cancelled)
+        if self._failures[0] != seen:
+            some = run.failed or run.cancelled
+            self._failures = (seen, self._store.runs.failed_by_code(run.id) if some else {})
+        return dict(self._failures[1])
+
+    def _elapsed(self, run: RunRow) -> float:
+        if run.first_send_at is None:
+            return 0.0
+        until = run.finished_at or self._clock.now()
+        return max(0.0, (until - run.first_send_at).total_seconds())
+
+
+def state_of(run: RunRow, waiting_for: str | None) -> RunState:
+    """Derive a run's state; it is stored nowhere."""
+    if run.opened_at is None:
+        return RunState.DRAFT
+    if not run.is_done:
+        return RunState.WAITING if waiting_for else RunState.RUNNING
+    if run.failed:
+        return RunState.FAILED
+    return RunState.CANCELLED if run.cancelled else RunState.COMPLETED
+
+
+def stamp(at: datetime | None) -> str | None:
+    """Write a time as ISO 8601, in UTC."""
+    return None if at is None else at.isoformat()
+
+
+def _money(run: RunRow) -> Json:
+    return {
+        "cost_usd": dollars(run.spent),
+        "reserved_usd": dollars(run.reserved),
+        "cost_limit_usd": optional_dollars(run.cost_limit),
+        "cost_unknown_jobs": run.cost_unknown,
+    }
+
+
+def _batch_counts(batches: list[BatchRow]) -> Json:
+    counted = [batch for batch in batches if batch.status in _COUNTED]
+    live = [at for at, batch in enumerate(counted, 1) if batch.status in LIVE_STATES]
+    current = live[0] if live else 0
+    return {
+        "batches_total": len(counted),
+        "batches_completed": len(counted) - len(live),
+        "batches_pending": len(live),
+        "current_batch_index": current,
+        "current_batch_size": counted[current - 1].count if current else 0,
+    }
+
+
+def batches_of(store: Store, run_id: int) -> dict[str, Json]:
+    """Return a run's batches as ``set_on_progress`` promises them, by the provider's ref.
+
+    One that has no ref yet goes by ``batch-`` and its number here.
+    """
+    providers = {lane.id: lane.provider for lane in store.jobs.lanes(run_id)}
+    return {
+        batch.ref or f"batch-{batch.id}": _batch(batch, providers.get(batch.lane_id or 0))
+        for batch in store.batches.of_run(run_id)
+    }
+
+
+def _batch(batch: BatchRow, provider: str | None) -> Json:
+    live = batch.status in LIVE_STATES
+    return {
+        "status": batch.state,
+        "total": batch.count,
+        "completed": batch.provider_completed if live else batch.completed,
+        "failed": batch.provider_failed if live else batch.failed,
+        "cost": dollars(batch.cost),
+        "estimated_cost": dollars(batch.reserved if live else batch.cost),
+        "provider": provider,
+        "start_time": stamp(batch.accepted_at or batch.intent_at),
+        "completion_time": stamp(batch.ended_at),
+        "error": batch.error_message or batch.error_code,
+    }
+
+
+def line(status: Mapping[str, Any]) -> str:
+    """Say a status in one line, without the time of day."""
+    ended = status["completed"] + status["failed"] + status["cancelled"]
+    parts = [f"{ended:,} of {status['total']:,} done"]
+    parts += [f"{status[name]:,} {name}" for name in ("failed", "cancelled") if status[name]]
+    if status["active"]:
+        parts.append(f"{status['active']:,} in flight")
+    parts.append(_spent(status))
+    count = status["batches_pending"]
+    if count:
+        parts.append(f"{count} {'batch' if count == 1 else 'batches'} running")
+    if status["waiting_for"]:
+        parts.append(f"waiting for {status['waiting_for']}")
+    return ", ".join(parts)
+
+
+def _spent(status: Mapping[str, Any]) -> str:
+    said = f"{show(usd(status['cost_usd']))} spent"
+    if status["cost_limit_usd"] is not None:
+        said += f" of {show(usd(status['cost_limit_usd']))}"
+    if status["cost_unknown_jobs"]:
+        said += f" ({status['cost_unknown_jobs']:,} jobs at an unknown cost)"
+    return said

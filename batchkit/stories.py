@@ -1,0 +1,190 @@
+"""A run's jobs, each once; and one job's whole story: what was asked, every attempt, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchkit.errors import ValidationError
+from batchkit.model import FINAL_JOB_STATES, JobState, Json
+from batchkit.money import optional_dollars
+from batchkit.results import JobResult, Reader
+from batchkit.status import stamp
+from batchkit.store import Answer, JobRow, RunRow, Store
+
+_COUNTS = ("ran", "raised", "unrun", "fresh")
+"""What attempts tell each other about themselves; no part of what is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStory:
+    """What ``BatchRun.get`` returns.
+
+    ``attempts`` are oldest first, each with ``number``, ``reason`` (why it was made: ``first``,
+    ``retry``, or the code of the attempt before), ``change`` (what it was sent with that the one
+    before was not), ``state``, ``code``, ``error``, ``cost_usd``, ``cost_kind``, ``batch`` (the
+    provider's ref), ``request_id``, ``finish_reason``, tokens and ``at``. ``batch`` is the batch
+    the job is in right now, ``raw_file`` a kept download that holds its answer.
+    """
+
+    key: str
+    result: JobResult
+    attempts: list[Json] = field(default_factory=list)
+    provider: str | None = None
+    batch: Json | None = None
+    raw_file: str | None = None
+    request: Json = field(default_factory=dict)
+    events: list[Json] = field(default_factory=list)
+
+    def to_dict(self) -> Json:
+        """Return it as JSON data."""
+        return {
+            "key": self.key,
+            "result": self.result.to_dict(),
+            "attempts": self.attempts,
+            "provider": self.provider,
+            "batch": self.batch,
+            "raw_file": self.raw_file,
+            "request": self.request,
+            "events": self.events,
+        }
+
+
+def story_of(
+    store: Store, run: RunRow, key: str, reader: Reader, raw_files: Path | None = None
+) -> JobStory:
+    """Tell one job's story; raise ValidationError if the run has no job under that key."""
+    job = store.jobs.by_key(run.id, key)
+    if job is None:
+        raise ValidationError(f"The run {run.name!r} has no job with the key {key!r}.")
+    rows = store.answers.attempts_of(job.lane_id, job.seq)
+    live = store.answers.live_batch_of(job)
+    lane = store.jobs.lane(job.lane_id)
+    answer = _answer(store, run, job)
+    return JobStory(
+        key=key,
+        result=reader.result(answer),
+        attempts=[_attempt(store, number, row) for number, row in enumerate(rows, 1)],
+        provider=lane.provider or None,
+        batch=None if live is None else {"ref": live.ref, "state": live.state, "jobs": live.count},
+        raw_file=_raw_file(raw_files, rows),
+        request=_request(store, job),
+        events=[
+            {"at": stamp(row["at"]), "action": row["action"], **row["detail"]}
+            for row in store.events.of_key(run.id, key)
+        ],
+    )
+
+
+def answers_of(store: Store, run: RunRow, states: Sequence[str] | None) -> Iterator[Answer]:
+    """Stream every job once, those that wait first: one that ends meanwhile is not lost."""
+    if run.opened_at is None:
+        yield from _draft_answers(store, run, states)
+        return
+    waiting: set[int] = set()
+    for answer in store.answers.waiting(run.id):
+        waiting.add(answer.no)
+        if states is None or answer.state in states:
+            yield answer
+    ended = None if states is None else [one for one in states if one in FINAL_JOB_STATES]
+    if ended is None or ended:
+        for answer in store.answers.ended(run.id, ended):
+            if answer.no not in waiting:
+                yield answer
+
+
+def _draft_answers(store: Store, run: RunRow, states: Sequence[str] | None) -> Iterator[Answer]:
+    """Stream a draft: what was tried out has an answer, the rest is pending."""
+    ended = {answer.no: answer for answer in store.answers.ended(run.id)}
+    lanes = {lane.id: lane for lane in store.jobs.lanes(run.id)}
+    for draft in store.jobs.drafts(run.id):
+        lane = lanes[draft[0]]
+        answer = ended.get(draft[2])
+        if answer is None:
+            (job,) = store.jobs.pick(lane.id, [draft[1]])
+            answer = _pending(job, model=lane.model, provider=lane.provider)
+        if states is None or answer.state in states:
+            yield answer
+
+
+def _pending(
+    job: JobRow, *, model: str, provider: str, state: JobState = JobState.PENDING
+) -> Answer:
+    """Return a job that has not ended as a row of answers."""
+    return Answer(
+        key=job.key,
+        no=job.no,
+        lane_id=job.lane_id,
+        seq=job.seq,
+        state=state.value,
+        model=model,
+        provider=provider,
+        metadata=job.metadata,
+        documents=job.documents,
+        template_id=job.template_id,
+    )
+
+
+def _answer(store: Store, run: RunRow, job: JobRow) -> Answer:
+    for answer in store.answers.ended(run.id, keys=[job.key]):
+        return answer
+    lane = store.jobs.lane(job.lane_id)
+    state = JobState.PENDING if store.answers.live_batch_of(job) is None else JobState.ACTIVE
+    return _pending(job, model=lane.model, provider=lane.provider, state=state)
+
+
+def _attempt(store: Store, number: int, row: Mapping[str, Any]) -> Json:
+    reason, change = _why(store, row)
+    return {
+        "number": number,
+        "reason": reason,
+        "change": change,
+        "state": row["state"],
+        "code": row["code"],
+        "error": row["error"],
+        "cost_usd": optional_dollars(row["cost"]),
+        "cost_kind": row["cost_kind"],
+        "batch": row["ref"],
+        "request_id": row["request_id"],
+        "finish_reason": row["finish"],
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "at": stamp(row["collected_at"]),
+    }
+
+
+def _why(store: Store, row: Mapping[str, Any]) -> tuple[str, Json]:
+    """Say why an attempt was made and what it was sent with."""
+    if row["kind"] == "local":
+        return "local", {}
+    if row["kind"] == "range":
+        return "first", {}
+    for member in store.batches.members_of(row["batch_id"]):
+        if member.seq == row["seq"]:
+            sent = member.changes or {}
+            return member.reason, {name: sent[name] for name in sent if name not in _COUNTS}
+    return "again", {}
+
+
+def _request(store: Store, job: JobRow) -> Json:
+    template = store.jobs.template(job.template_id)
+    shown = {name: template.get(name) for name in ("model", "max_tokens", "system", "params")}
+    shown["prompt"] = job.own.get("prompt") or template.get("prompt")
+    shown["messages"] = job.own.get("messages")
+    shown["files"] = [one["path"] for one in job.documents or ()] or None
+    shown["response_model"] = template.get("response_model")
+    return {name: value for name, value in shown.items() if value}
+
+
+def _raw_file(folder: Path | None, rows: list[Json]) -> str | None:
+    """Find the newest kept download of the batches a job was in."""
+    if folder is None or not folder.is_dir():
+        return None
+    for row in reversed(rows):
+        names = [name for name in (row["ref"], row["token"]) if name]
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and any(name in str(path.relative_to(folder)) for name in names):
+                return str(path)
+    return None
