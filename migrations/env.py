@@ -18,6 +18,8 @@ def _database() -> Database:
 
 def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
     if not is_sqlite:
+        # Two processes may meet an empty database at the same moment: one after the other.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('batchkit.migrate'))"))
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
         connection=connection,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, func, select, update
 
 from batchkit.model import Account
-from batchkit.store.database import Database
+from batchkit.store.database import Database, insert_new
 from batchkit.store.rows import AccountRow, made
 from batchkit.store.tables import accounts, batches, lanes
 
@@ -34,7 +34,7 @@ class Accounts:
                     "base_url": account.base_url,
                     "fingerprint": account.fingerprint,
                 }
-                connection.execute(insert(accounts).values(values))
+                connection.execute(insert_new(connection, accounts, values))
                 row = connection.execute(select(accounts).where(*where)).mappings().one()
             return made(AccountRow, row)
 
@@ -117,7 +117,7 @@ class Accounts:
         """Keep what was learnt, such as a model's queue limit in tokens."""
         with self._database.write() as connection:
             learnt = connection.execute(
-                select(accounts.c.learnt).where(accounts.c.id == account_id)
+                select(accounts.c.learnt).where(accounts.c.id == account_id).with_for_update()
             ).scalar_one()
             connection.execute(
                 update(accounts)

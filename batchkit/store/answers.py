@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import Integer, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
+from batchkit.store import local
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
 from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
@@ -28,15 +30,26 @@ class Answers:
     def settle(self, batch: BatchRow, rows: Sequence[Settled]) -> None:
         """Append outcomes of a batch; one that is there already stays as it is.
 
-        No money moves and no state changes: that is ``Batches.collect``.
+        No money moves and no state changes: that is ``Batches.collect``. A job that has ended
+        elsewhere meanwhile (``test`` tried it out) keeps that end: this outcome is paid for and
+        kept, but is not final.
         """
         values = [_values(row, batch) for row in rows]
         if not values:
             return
         dialect = sqlite if self._database.is_sqlite else postgresql
-        statement = dialect.insert(attempts).on_conflict_do_nothing()
-        with self._database.write() as connection:
-            connection.execute(statement, values)
+        statement = dialect.insert(attempts).on_conflict_do_nothing(
+            index_elements=["shelf", "batch_id", "seq"]
+        )
+        try:
+            with self._database.write() as connection:
+                connection.execute(statement, values)
+        except IntegrityError:
+            with self._database.write() as connection:
+                ended = local.ended(connection, batch.lane_id or 0, [row.seq for row in rows])
+                for one in values:
+                    one["final"] = one["final"] and one["seq"] not in ended
+                connection.execute(statement, values)
 
     def unsettled(self, batch: BatchRow) -> Iterator[JobRow]:
         """Stream the jobs of a batch that have no outcome in it yet, in order."""
@@ -138,7 +151,9 @@ class Answers:
             select(attempts.c.lane_id, attempts.c.seq, jobs.c.key, attempts.c.code)
             .join(jobs, _job())
             .where(attempts.c.run_id == run_id, attempts.c.final)
+            .join(batches, batches.c.id == attempts.c.batch_id)
             .where(attempts.c.state.in_(states), jobs.c.superseded.is_(False))
+            .where(batches.c.state.not_in(LIVE))
         )
         if codes is not None:
             query = query.where(attempts.c.code.in_(codes))
@@ -160,13 +175,16 @@ class Answers:
                     ended.c.lane_id == jobs.c.lane_id,
                     ended.c.seq == jobs.c.seq,
                     ended.c.final,
+                    ended.c.batch_id < batch.id,
                 ),
             )
             .where(jobs.c.lane_id == batch.lane_id, jobs.c.seq > after)
-            .where(attempts.c.seq.is_(None), ended.c.seq.is_(None), _in_batch(batch))
+            .where(attempts.c.seq.is_(None), _in_batch(batch))
             .order_by(jobs.c.seq)
             .limit(_PAGE)
         )
+        if batch.kind == "range":  # what had ended before the seal was not put into the batch
+            query = query.where(ended.c.seq.is_(None))
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
 
@@ -198,7 +216,7 @@ class Answers:
 
     def _with_earlier(self, connection: Any, page: list[Answer]) -> list[Answer]:
         """Add up the attempts before the last one: cost and tokens sum all of them."""
-        several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts > 1}
+        several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts != 1}
         if not several:
             return page
         sums = _sums(connection, several)

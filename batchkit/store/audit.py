@@ -70,8 +70,9 @@ def _counters(connection: Any, run_id: int) -> list[str]:
         select(attempts.c.state, func.count())
         .join(jobs, _job())
         .join(batches, batches.c.id == attempts.c.batch_id)
+        .join(lanes, lanes.c.id == jobs.c.lane_id)
         .where(attempts.c.run_id == run_id, attempts.c.final, jobs.c.superseded.is_(False))
-        .where(batches.c.state.not_in(LIVE))
+        .where(batches.c.state.not_in(LIVE), jobs.c.seq < lanes.c.released)
         .group_by(attempts.c.state)
     )
     counted = {str(state): int(n) for state, n in rows}
@@ -152,9 +153,44 @@ def _jobs_twice(connection: Any, run_id: int) -> list[str]:
         .group_by(members.c.lane_id, members.c.seq)
         .having(func.count() > 1)
     )
-    return found + [
-        f"job {seq} of lane {lane} is in two live batches"
-        for lane, seq in connection.execute(twice)
+    both = (
+        select(members.c.lane_id, members.c.seq)
+        .join(
+            batches,
+            and_(
+                batches.c.lane_id == members.c.lane_id,
+                batches.c.lo <= members.c.seq,
+                batches.c.hi > members.c.seq,
+            ),
+        )
+        .where(members.c.run_id == run_id, members.c.reason != "files")
+        .where(batches.c.kind == "range", batches.c.state.in_(LIVE))
+    )
+    return [
+        *found,
+        *(
+            f"job {seq} of lane {lane} is in two live batches"
+            for lane, seq in connection.execute(twice)
+        ),
+        *(
+            f"job {seq} of lane {lane} is in a live batch and waits for another"
+            for lane, seq in connection.execute(both)
+        ),
+    ]
+
+
+def _ended_and_waiting(connection: Any, run_id: int) -> list[str]:
+    """Find jobs that have ended and would be bought again."""
+    query = (
+        select(jobs.c.key)
+        .join(attempts, and_(_job(), attempts.c.final))
+        .join(members, and_(members.c.lane_id == jobs.c.lane_id, members.c.seq == jobs.c.seq))
+        .where(jobs.c.run_id == run_id, members.c.run_id == run_id, members.c.batch_id.is_(None))
+        .limit(_MOST)
+    )
+    return [
+        f"job {key!r} has ended and waits to go again"
+        for key in connection.execute(query).scalars()
     ]
 
 
@@ -262,6 +298,7 @@ _LAWS = (
     _total,
     _jobs_nowhere,
     _jobs_twice,
+    _ended_and_waiting,
     _batch_counters,
     _batch_costs,
     _orphans,

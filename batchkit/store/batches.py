@@ -437,7 +437,6 @@ def _seal(connection: Connection, seal: Seal, now: datetime) -> int:
     if seal.members and batch_id is not None:
         _take_members(connection, seal, batch_id)
     if seal.failed:
-        local.forget_members(connection, lane.id, [one.seq for one in seal.failed])
         close_if_done(connection, lane.run_id, now)
     if batch_id is None:
         return 0

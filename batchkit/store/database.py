@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
@@ -22,16 +23,28 @@ def location(given: str | os.PathLike[str]) -> URL:
     """Turn a URL or the path of a SQLite file into a URL; raise ConfigError for neither."""
     written = os.fspath(given)
     if "://" not in written:
-        return URL.create("sqlite", database=str(Path(written).expanduser().absolute()))
+        return _file(URL.create("sqlite", database=written))
     try:
         url = make_url(written)
-    except ArgumentError as error:
-        raise ConfigError(f"{written!r} is not a database URL") from error
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
+    except (ArgumentError, ValueError):
+        # Not what was given, and not the cause that quotes it: a password may be in it.
         raise ConfigError(
-            f"batchkit keeps its state in SQLite or Postgres, not in {url.get_backend_name()!r}"
-        )
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+            "The database URL cannot be read. In a password, write @ as %40, : as %3A, / as %2F: "
+            "postgresql+psycopg://user:password@host:5432/database"
+        ) from None
+    backend = url.drivername.split("+")[0]
+    if backend == "sqlite":
+        return _file(url)
+    if backend not in ("postgresql", "postgres"):
+        raise ConfigError(f"batchkit keeps its state in SQLite or Postgres, not in {backend!r}")
+    return url.set(drivername="postgresql+psycopg") if "+" not in url.drivername else url
+
+
+def _file(url: URL) -> URL:
+    """Pin a SQLite file down, wherever the process goes; refuse one that would not last."""
+    if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
+        raise ConfigError("batchkit keeps its state in a file: name one, such as runs.db")
+    return url.set(database=str(Path(str(url.database)).expanduser().absolute()))
 
 
 class Database:
@@ -125,6 +138,12 @@ def _on_begin(connection: Connection) -> None:
     level = "FULL" if options.get("durable") else "NORMAL"
     connection.exec_driver_sql(f"PRAGMA synchronous={level}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
+    """Return an INSERT that does nothing where the row is there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).values(values).on_conflict_do_nothing()
 
 
 def is_missing_table(error: DBAPIError) -> bool:

@@ -17,12 +17,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
 from batchkit.store import local
-from batchkit.store.database import Database
+from batchkit.store.database import Database, insert_new
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs, templates
 
@@ -44,7 +43,7 @@ class Jobs:
         self._templates: dict[tuple[int, bytes], int] = {}
 
     def lookup(self, run_id: int, keys: Sequence[str]) -> dict[str, list[Known]]:
-        """Return what a run holds under these keys: the current row, and a draft of the next."""
+        """Return what a run holds under these keys by revision: old ones, the current one, a draft."""
         found: dict[str, list[Known]] = {}
         with self._database.read() as connection:
             for at in range(0, len(keys), _KEYS):
@@ -64,8 +63,8 @@ class Jobs:
             return []
         try:
             with self._database.write() as connection:
+                first = _numbers(connection, run_id, len(new))  # locks the run before its jobs
                 local.remove(connection, replacing)
-                first = _numbers(connection, run_id, len(new))
                 self._keep_templates(connection, run_id, new)
                 connection.execute(insert(jobs), list(self._placed(connection, run_id, new, first)))
         except IntegrityError as error:
@@ -152,10 +151,10 @@ class Jobs:
             row = connection.execute(query).mappings().first()
             return None if row is None else made(JobRow, row)
 
-    def drafts(self, run_id: int) -> Iterator[tuple[int, int, int]]:
-        """Stream (lane_id, seq, no) of what was added and not released yet, in order of adding."""
+    def drafts(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes]]:
+        """Stream (lane_id, seq, no, key, digest) of what was added and not released, in order."""
         query = (
-            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
+            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no, jobs.c.key, jobs.c.digest)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
             .where(jobs.c.seq >= lanes.c.released)
@@ -176,7 +175,8 @@ class Jobs:
     def changed(self, run_id: int) -> list[Any]:
         """Return pairs of a job and its draft of the next revision.
 
-        Rows hold ``key, lane_id, seq, unsent, new_lane_id, new_seq, new_no``.
+        Rows hold ``key, lane_id, seq, unsent, code, new_lane_id, new_seq, new_no``; ``code`` is why
+        the job failed, if it did.
         """
         new = jobs.alias("new")
         new_lane = lanes.alias("new_lane")
@@ -186,6 +186,7 @@ class Jobs:
                 jobs.c.lane_id,
                 jobs.c.seq,
                 is_unsent().label("unsent"),
+                attempts.c.code,
                 new.c.lane_id.label("new_lane_id"),
                 new.c.seq.label("new_seq"),
                 new.c.no.label("new_no"),
@@ -202,6 +203,7 @@ class Jobs:
                 ),
             )
             .join(new_lane, new_lane.c.id == new.c.lane_id)
+            .outerjoin(attempts, _final_of(jobs))
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
             .where(new.c.seq >= new_lane.c.released)
             .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
@@ -225,6 +227,7 @@ class Jobs:
             jobs.c.lane_id == lane.id,
             jobs.c.seq >= lane.cursor,
             jobs.c.seq < lane.released,
+            ~local.has_final(),
         )
         with self._database.read() as connection:
             return connection.execute(query).one()
@@ -291,7 +294,7 @@ class Jobs:
             select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released)
+            .where(jobs.c.seq >= lanes.c.released, ~local.has_final())
             .order_by(jobs.c.no)
         )
         yield from self._stream(query)
@@ -302,23 +305,22 @@ class Jobs:
         pairs: Sequence[tuple[tuple[int, int], tuple[int, int], str]],
         now: datetime,
     ) -> None:
-        """Take answers over at cost 0: pairs of (mine, theirs), each (lane_id, seq), and a name."""
+        """Take answers over at cost 0: pairs of (mine, theirs), each (lane_id, seq), and a name.
+
+        What has an answer by now is left alone, and so is what theirs has lost since.
+        """
         with self._database.write() as connection:
-            for mine, theirs, name in pairs:
-                row = (
-                    connection.execute(
-                        select(attempts).where(
-                            attempts.c.shelf == _SHELF,
-                            attempts.c.lane_id == theirs[0],
-                            attempts.c.seq == theirs[1],
-                            attempts.c.final,
-                        )
-                    )
-                    .mappings()
-                    .one()
-                )
-                settled = _copied(dict(row), mine[1], name)
-                local.book(connection, run_id, mine[0], [settled], now)
+            by_lane: dict[int, list[Settled]] = {}
+            for at in range(0, len(pairs), _KEYS):
+                page = pairs[at : at + _KEYS]
+                finals = _finals(connection, [theirs for _, theirs, _ in page])
+                over = _finals(connection, [mine for mine, _, _ in page])
+                for mine, theirs, name in page:
+                    if theirs in finals and mine not in over:
+                        settled = _copied(finals[theirs], mine[1], name)
+                        by_lane.setdefault(mine[0], []).append(settled)
+            for lane_id, rows in by_lane.items():
+                local.book(connection, run_id, lane_id, rows, now)
 
     def keep_test(self, run_id: int, lane_id: int, settled: Settled, now: datetime) -> None:
         """Book an answer from the real-time API; the run takes it when it opens."""
@@ -400,7 +402,7 @@ class Jobs:
             select(jobs)
             .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
             .where(jobs.c.seq >= lo, jobs.c.seq < hi)
-            .where(jobs.c.superseded.is_(False), ~exists().where(_final_of(jobs)))
+            .where(jobs.c.superseded.is_(False), ~local.has_final())
             .order_by(jobs.c.seq)
             .limit(_PAGE)
         )
@@ -422,7 +424,7 @@ class Jobs:
             return cached
         where = (templates.c.run_id == run_id, templates.c.digest == digest)
         values = {"run_id": run_id, "digest": digest, "data": data}
-        connection.execute(_insert_new(connection, templates, values))
+        connection.execute(insert_new(connection, templates, values))
         found = int(connection.execute(select(templates.c.id).where(*where)).scalar_one())
         if len(self._templates) > 10_000:
             self._templates.clear()
@@ -463,13 +465,13 @@ def is_unsent() -> Any:
         members.c.seq == jobs.c.seq,
         members.c.batch_id.is_(None),
     )
-    return and_(~exists().where(_final_of(jobs)), or_(in_range, free))
+    return and_(~local.has_final(), or_(in_range, free))
 
 
 def is_unsent_or_draft() -> Any:
     """Say in SQL that a job of ``jobs`` (joined with ``lanes``) was not sent, released or not."""
     return and_(
-        ~exists().where(_final_of(jobs)),
+        ~local.has_final(),
         jobs.c.superseded.is_(False),
         or_(jobs.c.seq >= lanes.c.released, is_unsent()),
     )
@@ -496,12 +498,12 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
             (jobs.c.seq < lanes.c.released).label("released"),
             jobs.c.documents,
             jobs.c.metadata,
+            jobs.c.superseded,
             templates.c.digest.label("template_digest"),
         )
         .join(lanes, lanes.c.id == jobs.c.lane_id)
         .join(templates, templates.c.id == jobs.c.template_id)
         .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
-        .where(jobs.c.superseded.is_(False))
         .order_by(jobs.c.revision)
     )
     for row in connection.execute(query).mappings():
@@ -537,7 +539,7 @@ def _grow(
     connection: Connection, run_id: int, lane: tuple[str, str, str], count: int
 ) -> tuple[int, int]:
     values = dict(zip(("run_id", "provider", "model", "endpoint"), (run_id, *lane), strict=True))
-    connection.execute(_insert_new(connection, lanes, values))
+    connection.execute(insert_new(connection, lanes, values))
     row = connection.execute(
         update(lanes)
         .where(*(lanes.c[name] == value for name, value in values.items()))
@@ -547,9 +549,23 @@ def _grow(
     return int(row.id), int(row.size) - count
 
 
-def _insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).values(values).on_conflict_do_nothing()
+def _finals(
+    connection: Connection, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], dict[str, Any]]:
+    by_lane: dict[int, list[int]] = {}
+    for lane_id, seq in places:
+        by_lane.setdefault(lane_id, []).append(seq)
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for lane_id, seqs in by_lane.items():
+        query = select(attempts).where(
+            attempts.c.shelf == _SHELF,
+            attempts.c.lane_id == lane_id,
+            attempts.c.seq.in_(seqs),
+            attempts.c.final,
+        )
+        for row in connection.execute(query).mappings():
+            found[lane_id, row["seq"]] = dict(row)
+    return found
 
 
 def _copied(row: dict[str, Any], seq: int, name: str) -> Settled:

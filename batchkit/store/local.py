@@ -31,6 +31,9 @@ from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
 _CHUNK = 400
 """Rows named in one statement: far below what either database takes."""
 
+_SHELF = 0
+"""The only shelf there is today; without it in the WHERE no index of the big tables helps."""
+
 NO_PROVIDER = ""
 """The provider's name of the lane for jobs that could not become a request."""
 
@@ -38,11 +41,71 @@ NO_PROVIDER = ""
 def book(
     connection: Connection, run_id: int, lane_id: int, rows: Sequence[Settled], now: datetime
 ) -> None:
-    """Append final attempts of one lane on a local batch and count them."""
+    """Append final attempts of one lane on a local batch and count them.
+
+    What is booked goes no more. Answers of a draft are counted when it is released; one for a job
+    that has ended meanwhile is paid for and kept, and does not count.
+    """
     if not rows:
         return
-    batch_id = _batch(connection, run_id, lane_id, now, rows)
-    connection.execute(insert(attempts), [_values(row, run_id, lane_id, batch_id) for row in rows])
+    for chunk in _chunks([row.seq for row in rows]):
+        forget_members(connection, lane_id, chunk)
+    over = ended(connection, lane_id, [row.seq for row in rows])
+    released = _watermark(connection, lane_id)
+    counted = [row for row in rows if row.seq < released and row.seq not in over]
+    batch_id = _batch(connection, run_id, lane_id, now, rows, counted)
+    values = [_values(row, run_id, lane_id, batch_id) for row in rows]
+    for one in values:
+        one["final"] = one["seq"] not in over
+    connection.execute(insert(attempts), values)
+
+
+def count_released(connection: Connection, run_id: int, lane_id: int, watermark: int) -> None:
+    """Count the answers of a draft that is about to be released up to ``watermark``."""
+    counted = connection.execute(
+        select(attempts.c.state, func.count())
+        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+        .where(attempts.c.seq >= _watermark(connection, lane_id), attempts.c.seq < watermark)
+        .group_by(attempts.c.state)
+    )
+    _uncount(connection, run_id, {str(state): -int(n) for state, n in counted})
+
+
+def still_waiting(
+    connection: Connection, picked: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return those of the jobs that are in no batch, now that the run is locked."""
+    found: list[tuple[int, int]] = []
+    for lane_id, seqs in _by_lane(picked):
+        query = (
+            select(jobs.c.seq)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .where(jobs.c.superseded.is_(False))
+            .where(or_(jobs.c.seq >= lanes.c.cursor, _has_free_member()))
+        )
+        found += [(lane_id, int(seq)) for seq in connection.execute(query).scalars()]
+    return found
+
+
+def ended(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]:
+    """Return those of a lane's jobs that have a final attempt."""
+    found: set[int] = set()
+    for chunk in _chunks(list(seqs)):
+        query = select(attempts.c.seq).where(
+            attempts.c.shelf == _SHELF,
+            attempts.c.lane_id == lane_id,
+            attempts.c.seq.in_(chunk),
+            attempts.c.final,
+        )
+        found.update(int(seq) for seq in connection.execute(query).scalars())
+    return found
+
+
+def _watermark(connection: Connection, lane_id: int) -> int:
+    return int(
+        connection.execute(select(lanes.c.released).where(lanes.c.id == lane_id)).scalar_one()
+    )
 
 
 def settle_bad_input(connection: Connection, run_id: int, now: datetime) -> None:
@@ -73,7 +136,6 @@ def cancel(
 ) -> int:
     """Cancel jobs that wait to be sent, given as (lane_id, seq)."""
     for lane_id, seqs in _by_lane(picked):
-        forget_members(connection, lane_id, seqs)
         rows = [Settled(seq, 0, "cancelled", code=code, error=why, ran=False) for seq in seqs]
         book(connection, run.id, lane_id, rows, now)
     return len(picked)
@@ -115,60 +177,90 @@ def cancel_keys(
     return [key for key in keys if key not in names]
 
 
-def supersede(connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]]) -> None:
-    """Mark jobs whose content was replaced: their answers stay, but count no more."""
+def supersede(connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]]) -> int:
+    """Mark jobs whose content was replaced: their answers stay, but count no more.
+
+    Returns how many were marked. What is in flight is counted out when its batch is collected.
+    """
+    marked = 0
     for lane_id, seqs in _by_lane(picked):
-        where = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
-        counted = connection.execute(
-            select(attempts.c.state, func.count()).where(where).group_by(attempts.c.state)
+        current = list(
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+                .where(jobs.c.superseded.is_(False))
+                .values(superseded=True)
+                .returning(jobs.c.seq)
+            ).scalars()
         )
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
-            .values(superseded=True)
-        )
-        _uncount(connection, run.id, {str(state): int(n) for state, n in counted})
+        forget_members(connection, lane_id, seqs)
+        _uncount(connection, run.id, _count(_booked(connection, lane_id, current)))
+        marked += len(current)
+    return marked
+
+
+def _booked(connection: Connection, lane_id: int, seqs: Sequence[int]) -> Sequence[Any]:
+    """Return the final attempts that the run's counters hold: collected, and released."""
+    query = (
+        select(attempts.c.seq, attempts.c.state, attempts.c.shelf, attempts.c.run_id)
+        .join(batches, batches.c.id == attempts.c.batch_id)
+        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id)
+        .where(attempts.c.seq.in_(seqs), attempts.c.final)
+        .where(attempts.c.seq < _watermark(connection, lane_id))
+        .where(batches.c.state.in_(("collected", "abandoned")))
+    )
+    return connection.execute(query).all()
 
 
 def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
     """Delete jobs that were never sent; return how many of them had been released."""
     removed = 0
     for lane_id, seqs in _by_lane(picked):
-        released = connection.execute(
-            select(lanes.c.released).where(lanes.c.id == lane_id)
-        ).scalar_one()
+        released = _watermark(connection, lane_id)
         forget_members(connection, lane_id, seqs)
         _unbook(connection, lane_id, seqs)
-        connection.execute(delete(jobs).where(jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs)))
-        removed += sum(1 for seq in seqs if seq < released)
+        gone = connection.execute(
+            delete(jobs)
+            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .returning(jobs.c.seq)
+        ).scalars()
+        removed += sum(1 for seq in gone if seq < released)
     return removed
 
 
 def _unbook(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
     """Tried out and then replaced: what was spent stays spent, the answer counts no more."""
+    rows = _booked(connection, lane_id, seqs)
     final = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
-    rows = connection.execute(select(attempts.c.state, attempts.c.run_id).where(final)).all()
+    connection.execute(
+        update(attempts).where(attempts.c.shelf == _SHELF, final).values(final=False)
+    )
     if rows:
-        connection.execute(update(attempts).where(final).values(final=False))
         _uncount(connection, rows[0].run_id, _count(rows))
 
 
 def revive(
     connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]], changes: Json | None
 ) -> int:
-    """Turn final failures back into waiting jobs; the old attempts stay on the books."""
+    """Turn final failures back into waiting jobs; the old attempts stay on the books.
+
+    Left as they are: what is not collected yet, what was replaced, and what no provider can answer.
+    """
     count = 0
     for lane_id, seqs in _by_lane(picked):
-        final = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
-        rows = connection.execute(
-            select(attempts.c.seq, attempts.c.state, attempts.c.shelf).where(
-                final, attempts.c.state != "completed"
-            )
-        ).all()
+        known = _revivable(connection, lane_id, seqs)
+        rows = [
+            row
+            for row in _booked(connection, lane_id, seqs)
+            if row.seq in known and row.state != "completed"
+        ]
         if not rows:
             continue
         connection.execute(
-            update(attempts).where(final, attempts.c.state != "completed").values(final=False)
+            update(attempts)
+            .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+            .where(attempts.c.seq.in_([row.seq for row in rows]))
+            .values(final=False)
         )
         connection.execute(insert(members), _fresh(connection, run.id, lane_id, rows, changes))
         _uncount(connection, run.id, _count(rows))
@@ -176,18 +268,27 @@ def revive(
     return count
 
 
+def _revivable(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]:
+    query = (
+        select(jobs.c.seq)
+        .join(lanes, lanes.c.id == jobs.c.lane_id)
+        .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+        .where(jobs.c.superseded.is_(False), lanes.c.provider != NO_PROVIDER)
+    )
+    return {int(seq) for seq in connection.execute(query).scalars()}
+
+
 def _fresh(
     connection: Connection, run_id: int, lane_id: int, rows: Sequence[Any], changes: Json | None
 ) -> list[dict[str, Any]]:
     """A fresh start counts its attempts anew, but its number must be unused."""
     seqs = [row.seq for row in rows]
-    used = dict(
-        connection.execute(
-            select(members.c.seq, func.max(members.c.attempt_no))
-            .where(members.c.lane_id == lane_id, members.c.seq.in_(seqs))
-            .group_by(members.c.seq)
-        ).tuples()
+    query = (
+        select(members.c.seq, func.max(members.c.attempt_no))
+        .where(members.c.lane_id == lane_id, members.c.seq.in_(seqs))
+        .group_by(members.c.seq)
     )
+    used = {int(seq): int(number) for seq, number in connection.execute(query)}
     return [
         {
             "shelf": row.shelf,
@@ -212,7 +313,7 @@ def _cancel_lane(
     why: str,
     now: datetime,
 ) -> None:
-    batch_id = _local_batch(connection, run_id, lane.id, now, cancelled=count)
+    batch_id = _local_batch(connection, run_id, lane.id, now, count, cancelled=count)
     columns: dict[str, Any] = {
         "shelf": jobs.c.shelf,
         "batch_id": batch_id,
@@ -258,11 +359,13 @@ def _is_waiting() -> Any:
 
 
 def has_final() -> Any:
+    """Say in SQL that a job of ``jobs`` has ended."""
+    final = attempts.alias("final")
     return exists().where(
-        attempts.c.shelf == jobs.c.shelf,
-        attempts.c.lane_id == jobs.c.lane_id,
-        attempts.c.seq == jobs.c.seq,
-        attempts.c.final,
+        final.c.shelf == jobs.c.shelf,
+        final.c.lane_id == jobs.c.lane_id,
+        final.c.seq == jobs.c.seq,
+        final.c.final,
     )
 
 
@@ -284,14 +387,18 @@ def forget_members(connection: Connection, lane_id: int, seqs: Sequence[int]) ->
 
 
 def _batch(
-    connection: Connection, run_id: int, lane_id: int, now: datetime, rows: Sequence[Settled]
+    connection: Connection,
+    run_id: int,
+    lane_id: int,
+    now: datetime,
+    rows: Sequence[Settled],
+    counted: Sequence[Settled],
 ) -> int:
-    counts = {"completed": 0, "failed": 0, "cancelled": 0}
-    for row in rows:
-        counts[row.state] += 1
     cost = sum(row.cost or 0 for row in rows)
     unknown = sum(1 for row in rows if row.cost is None)
-    return _local_batch(connection, run_id, lane_id, now, cost=cost, unknown=unknown, **counts)
+    return _local_batch(
+        connection, run_id, lane_id, now, len(rows), cost, unknown, **_count(counted)
+    )
 
 
 def _local_batch(
@@ -299,9 +406,10 @@ def _local_batch(
     run_id: int,
     lane_id: int,
     now: datetime,
-    *,
+    count: int,
     cost: int = 0,
     unknown: int = 0,
+    *,
     completed: int = 0,
     failed: int = 0,
     cancelled: int = 0,
@@ -327,7 +435,7 @@ def _local_batch(
             lane_id=lane_id,
             kind="local",
             state="collected",
-            count=completed + failed + cancelled,
+            count=count,
             completed=completed,
             failed=failed,
             cancelled=cancelled,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +85,19 @@ def _refuse_newer(database: Database, at: str) -> None:
 
 
 def _copy(database: Database, at: str) -> None:
+    """Copy a file as it is now, whoever writes to it meanwhile; an earlier copy stays."""
     path = Path(str(database.url.database))
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy2(path, path.with_name(f"{path.name}.before-{at}-to-{HEAD}"))
+    copy = path.with_name(f"{path.name}.before-{at}-to-{HEAD}")
+    if copy.exists():
+        return
+    part = copy.with_name(f"{copy.name}.part")
+    part.unlink(missing_ok=True)
+    raw = database.engine.raw_connection()  # no VACUUM inside a transaction
+    try:
+        raw.cursor().execute("VACUUM INTO ?", (str(part),))
+    finally:
+        raw.close()
+    part.replace(copy)
 
 
 def _has_runs(database: Database) -> bool:

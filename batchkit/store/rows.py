@@ -219,6 +219,7 @@ class Known:
     documents: list[Json] | None = None
     metadata: Json | None = None
     template_digest: bytes = b""
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

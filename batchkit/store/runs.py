@@ -99,18 +99,22 @@ class Runs:
         """Release a draft's jobs to the submitter; nothing of a draft is seen before."""
         with self._database.write(durable=True) as connection:
             run = _locked(connection, run_id)
-            gone = local.cancel(connection, run, opening.gone, now, "gone", "no longer added")
-            local.supersede(connection, run, opening.superseded)
-            removed = local.remove(connection, opening.dropped)
-            added = _release(connection, opening.released)
+            gone = local.still_waiting(connection, opening.gone)
+            local.cancel(connection, run, gone, now, "gone", "no longer added")
+            dropped = local.still_waiting(connection, opening.dropped)
+            # What was sent since the caller looked is no longer to be dropped: it is replaced.
+            sent = [*opening.superseded, *sorted(set(opening.dropped) - set(dropped))]
+            superseded = local.supersede(connection, run, sent)
+            removed = local.remove(connection, dropped)
+            added = _release(connection, run_id, opening.released)
             connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id)
                 .values(
                     spec=opening.spec,
                     opened_at=func.coalesce(runs.c.opened_at, now),
-                    total=runs.c.total + added - removed - len(opening.superseded),
-                    revisions=runs.c.revisions + len(opening.superseded),
+                    total=runs.c.total + added - removed - superseded,
+                    revisions=runs.c.revisions + superseded,
                     waiting_for=None,
                     waiting_since=None,
                     waiting_detail=None,
@@ -118,7 +122,7 @@ class Runs:
                 )
             )
             local.settle_bad_input(connection, run_id, now)
-            note(connection, run_id, now, "opened", added=added, removed=removed, gone=gone)
+            note(connection, run_id, now, "opened", added=added, removed=removed, gone=len(gone))
             close_if_done(connection, run_id, now)
             return made(RunRow, _row(connection, run_id))
 
@@ -160,11 +164,7 @@ class Runs:
     def request_cancel(self, run_id: int, now: datetime) -> None:
         """Write the wish down: nothing new is sent, what is in flight is cancelled there."""
         with self._database.write(durable=True) as connection:
-            connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id)
-                .values(cancel_requested_at=func.coalesce(runs.c.cancel_requested_at, now))
-            )
+            # Batches before their run, as every move does it, or Postgres sees a deadlock.
             connection.execute(
                 update(batches)
                 .where(batches.c.run_id == run_id, batches.c.state.in_(LIVE))
@@ -172,6 +172,11 @@ class Runs:
                     cancel_requested_at=func.coalesce(batches.c.cancel_requested_at, now),
                     poll_at=now,
                 )
+            )
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(cancel_requested_at=func.coalesce(runs.c.cancel_requested_at, now))
             )
             note(connection, run_id, now, "cancel_requested")
 
@@ -227,8 +232,10 @@ class Runs:
         """Count failed and cancelled jobs by reason."""
         query = (
             select(attempts.c.code, func.count())
-            .where(attempts.c.run_id == run_id, attempts.c.final)
-            .where(attempts.c.state.in_(("failed", "cancelled")))
+            .join(batches, batches.c.id == attempts.c.batch_id)
+            .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
+            .where(attempts.c.run_id == run_id, attempts.c.final, jobs.c.superseded.is_(False))
+            .where(attempts.c.state.in_(("failed", "cancelled")), batches.c.state.not_in(LIVE))
             .group_by(attempts.c.code)
         )
         with self._database.read() as connection:
@@ -276,14 +283,15 @@ def _deadline(run: RunRow, seconds: float | None, now: datetime) -> datetime | N
     return now + timedelta(seconds=seconds)
 
 
-def _release(connection: Connection, released: Mapping[int, int]) -> int:
+def _release(connection: Connection, run_id: int, released: Mapping[int, int]) -> int:
     added = 0
     for lane_id, watermark in released.items():
+        local.count_released(connection, run_id, lane_id, watermark)
         counted = connection.execute(
             select(func.count())
             .select_from(jobs.join(lanes, lanes.c.id == jobs.c.lane_id))
-            .where(jobs.c.lane_id == lane_id, jobs.c.seq >= lanes.c.released)
-            .where(jobs.c.seq < watermark)
+            .where(jobs.c.shelf == 0, jobs.c.lane_id == lane_id, jobs.c.seq >= lanes.c.released)
+            .where(jobs.c.seq < watermark, jobs.c.superseded.is_(False))
         ).scalar_one()
         connection.execute(
             update(lanes)

@@ -26,10 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from batchkit.model import BatchState, CostKind, JobState
-from batchkit.store.types import Digest, JsonText, UtcDateTime
+from batchkit.store.types import Digest, JsonText, UtcDateTime, Words
 
 SCHEMA = "batchkit"
 """Where everything lies on Postgres; SQLite has no schemas."""
+
+# sqlite_autoincrement below: a handle on a removed run must not find the next one under its id.
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -77,7 +79,7 @@ accounts = Table(
     Column("unreachable_since", UtcDateTime),
     Column("retry_at", UtcDateTime),
     Column("blocked_at", UtcDateTime),
-    Column("blocked_reason", Text),
+    Column("blocked_reason", Words),
     UniqueConstraint("provider", "base_url", "fingerprint"),
 )
 
@@ -103,10 +105,10 @@ runs = Table(
     Column("deadline_at", UtcDateTime),
     Column("cancel_requested_at", UtcDateTime),
     Column("hold_until", UtcDateTime),
-    Column("hold_reason", Text),
+    Column("hold_reason", Words),
     Column("waiting_for", Text),
     Column("waiting_since", UtcDateTime),
-    Column("waiting_detail", Text),
+    Column("waiting_detail", Words),
     Column("expects_more", Boolean, nullable=False, server_default=text("false")),
     Column("revisions", BigInteger, nullable=False, server_default="0"),
     Column("spent", BigInteger, nullable=False, server_default="0"),
@@ -131,6 +133,7 @@ runs = Table(
         "('budget', 'account', 'files', 'review', 'canary', 'provider')",
         name="waiting_for",
     ),
+    sqlite_autoincrement=True,
 )
 
 lanes = Table(
@@ -151,6 +154,7 @@ lanes = Table(
     Column("lease_until", UtcDateTime),
     UniqueConstraint("run_id", "provider", "model", "endpoint"),
     CheckConstraint('0 <= "cursor" AND "cursor" <= released AND released <= size', name="order"),
+    sqlite_autoincrement=True,
 )
 
 templates = Table(
@@ -161,6 +165,7 @@ templates = Table(
     Column("digest", Digest, nullable=False),
     Column("data", JsonText, nullable=False),
     UniqueConstraint("run_id", "digest"),
+    sqlite_autoincrement=True,
 )
 
 jobs = Table(
@@ -219,10 +224,10 @@ batches = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("cancelled", Integer, nullable=False, server_default="0"),
     Column("again", Integer, nullable=False, server_default="0"),
-    Column("word", Text),
+    Column("word", Words),
     Column("end_reason", Text),
-    Column("error_code", Text),
-    Column("error_message", Text),
+    Column("error_code", Words),
+    Column("error_message", Words),
     Column("cancel_requested_at", UtcDateTime),
     Column("cancel_sent_at", UtcDateTime),
     Column("sealed_at", UtcDateTime),
@@ -246,7 +251,10 @@ batches = Table(
     CheckConstraint(f"proof IS NULL OR {_one_of('proof', PROOFS)}", name="proof"),
     CheckConstraint(f"end_reason IS NULL OR {_one_of('end_reason', END_REASONS)}", name="reason"),
     CheckConstraint("state NOT IN ('running', 'ended') OR ref IS NOT NULL", name="running_has_ref"),
-    CheckConstraint("(state = 'collected') = (collected_no IS NOT NULL)", name="collected_has_no"),
+    CheckConstraint(
+        "(state IN ('collected', 'abandoned')) = (collected_no IS NOT NULL)",
+        name="collected_has_no",
+    ),
     CheckConstraint("kind <> 'range' OR (lo IS NOT NULL AND lo < hi)", name="range_not_empty"),
     CheckConstraint(f"reserved = 0 OR {LIVE}", name="only_live_reserves"),
     Index(
@@ -263,6 +271,7 @@ batches = Table(
         postgresql_where=text("state = 'submitting'"),
     ),
     Index("ix_batches_ref", "account_id", "ref", unique=True),
+    sqlite_autoincrement=True,
 )
 
 members = Table(
@@ -298,13 +307,13 @@ attempts = Table(
     Column("attempt_no", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("final", Boolean, nullable=False),
-    Column("code", Text),
-    Column("error", Text),
-    Column("answer", Text),
+    Column("code", Words),
+    Column("error", Words),
+    Column("answer", Words),
     Column("citations", JsonText),
-    Column("finish", Text),
-    Column("model", Text),
-    Column("request_id", Text),
+    Column("finish", Words),
+    Column("model", Words),
+    Column("request_id", Words),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
     Column("cached_tokens", Integer),

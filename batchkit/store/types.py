@@ -48,6 +48,23 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
+class Words(TypeDecorator[str]):
+    """Text that others wrote: what a database cannot hold is U+FFFD, the same on both.
+
+    Postgres takes no NUL, neither takes half of a surrogate pair, and models write both.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what would make the whole statement fail."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return whole.replace("\0", "\ufffd")
+
+
 class Digest(TypeDecorator[bytes]):
     """A hash, as bytes."""
 

@@ -193,6 +193,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("project", "name", name=op.f("uq_runs_project_name")),
         sa.UniqueConstraint("uid", name=op.f("uq_runs_uid")),
         schema="batchkit",
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "events",
@@ -240,6 +241,7 @@ def upgrade() -> None:
             name=op.f("uq_lanes_run_id_provider_model_endpoint"),
         ),
         schema="batchkit",
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "templates",
@@ -251,6 +253,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_templates")),
         sa.UniqueConstraint("run_id", "digest", name=op.f("uq_templates_run_id_digest")),
         schema="batchkit",
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "batches",
@@ -308,7 +311,7 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "(state = 'collected') = (collected_no IS NOT NULL)",
+            "(state IN ('collected', 'abandoned')) = (collected_no IS NOT NULL)",
             name=op.f("ck_batches_collected_has_no"),
         ),
         sa.CheckConstraint(
@@ -344,6 +347,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["batchkit.runs.id"], name=op.f("fk_batches_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
         schema="batchkit",
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_batches_collected",
