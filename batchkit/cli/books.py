@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from batchkit.cli import exits, screen
-from batchkit.cli.options import LENGTH, json_option, maybe_run_argument, place_options
+from batchkit.cli.options import json_option, length, maybe_run_argument, place_options
 from batchkit.cli.screen import usd
 
 
@@ -41,7 +41,9 @@ def verify(run: str | None, as_json: bool, project: str | None, database: str | 
 
 @click.command()
 @maybe_run_argument
-@click.option("--older-than", metavar="LENGTH", type=LENGTH, help="All ended that long ago: 90d.")
+@click.option(
+    "--older-than", metavar="LENGTH", callback=length, help="All ended that long ago: 90d."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 @place_options

@@ -116,7 +116,7 @@ def _driven(batch: Batch) -> BatchRun:
 
 
 def _show_rows(run: BatchRun, material: Material) -> None:
-    rows = []
+    rows: list[list[Any]] = []
     for result in run.iter_results(state="completed", response_model=material.model):
         answer = result.parsed_response
         if len(rows) < _SHOWN_ROWS and answer is not None:

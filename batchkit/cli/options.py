@@ -36,19 +36,13 @@ def place_options(command: Command) -> Command:
     return command
 
 
-class Length(click.ParamType):
-    """A length of time such as 90s, 45m, 10h, 2d or 1h30m."""
-
-    name = "length"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        """Return it as a timedelta."""
-        if isinstance(value, timedelta):
-            return value
-        parts = _LENGTH.findall(str(value))
-        if not parts or "".join(n + u for n, u in parts) != value:
-            self.fail(f"{value!r} is no length of time; write 90s, 45m, 10h, 2d or 1h30m", param)
-        return sum((timedelta(**{_UNITS[u]: float(n)}) for n, u in parts), timedelta())
-
-
-LENGTH = Length()
+def length(_ctx: click.Context | None, _param: Any, value: str | None) -> timedelta | None:
+    """Read an option's 90s, 45m, 10h, 2d or 1h30m."""
+    if value is None:
+        return None
+    parts = _LENGTH.findall(value)
+    if not parts or "".join(number + unit for number, unit in parts) != value:
+        raise click.BadParameter(
+            f"{value!r} is no length of time; write 90s, 45m, 10h, 2d or 1h30m"
+        )
+    return sum((timedelta(**{_UNITS[unit]: float(n)}) for n, unit in parts), timedelta())

@@ -10,8 +10,8 @@ import click
 
 from batchkit.cli import exits, screen
 from batchkit.cli.options import (
-    LENGTH,
     json_option,
+    length,
     maybe_run_argument,
     place_options,
     run_argument,
@@ -136,7 +136,7 @@ def watch(
 @click.command()
 @maybe_run_argument
 @click.option("--cost-limit", metavar="USD", type=float, help="The run's new cost limit.")
-@click.option("--time-limit", metavar="LENGTH", type=LENGTH, help="Such as 45m, 10h or 2d.")
+@click.option("--time-limit", metavar="LENGTH", callback=length, help="Such as 45m, 10h or 2d.")
 @click.option("--once", is_flag=True, help="Do all that can be done without waiting (for cron).")
 @json_option
 @place_options
@@ -161,6 +161,7 @@ def resume(
             cost_limit=cost_limit,
             time_limit=time_limit,
             once=once,
+            print_status=not as_json,
             project=project,
             database=database,
         )

@@ -24,7 +24,7 @@ MODELS = {"openai": "gpt-6-luna", "anthropic": "claude-haiku-5-5"}
 PER_BATCH = 10
 """Few jobs in a batch, so that there is something to watch."""
 
-MAX_TOKENS = 2_000
+MAX_TOKENS = 4_000
 
 __all__ = ["MODELS", "PLACE", "Item", "Material", "gather", "prepared", "providers_for"]
 

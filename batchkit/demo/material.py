@@ -59,7 +59,7 @@ def _installed(limit: int | None) -> Material:
         items=items[:limit],
         prompt="Describe this Python distribution from its metadata and its licence.",
         model=Distribution,
-        columns=("name", "version", "licence", "minimum_python", "requires", "summary"),
+        columns=("name", "version", "licence", "requires_python", "copyright_year", "summary"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 
-from pydantic import BaseModel, Field
+from pydantic import AnyUrl, BaseModel, Field
 
 
 class Licence(StrEnum):
@@ -24,8 +24,8 @@ class Licence(StrEnum):
 class Links(BaseModel):
     """Where a distribution lives."""
 
-    homepage: str | None = Field(description="From Project-URL or Home-page")
-    author: str | None = Field(description="A person, from Author or Author-email")
+    homepage: AnyUrl | None = Field(description="from Project-URL or Home-page")
+    author: str | None = Field(description="a person, from Author or Author-email")
 
 
 class Distribution(BaseModel):
@@ -33,15 +33,15 @@ class Distribution(BaseModel):
 
     name: str
     version: str
-    summary: str = Field(description="The Summary line")
-    licence: Licence = Field(description="From License-Expression or License or Classifier")
-    permissive: bool = Field(description="Whether the licence allows closed-source use")
-    requires_python: str | None = Field(description="The Requires-Python line")
-    minimum_python: float = Field(ge=2, le=4, description="The number in Requires-Python")
-    copyright_year: int | None = Field(ge=1970, le=2100, description="The first Copyright year")
-    released: date | None = Field(description="A date of release, if one is told")
-    requires: list[str] = Field(description="The Requires-Dist lines")
-    keywords: list[str] = Field(description="The Keywords line")
+    summary: str = Field(description="the Summary line")
+    licence: Licence = Field(description="from License-Expression or License or Classifier")
+    permissive: bool = Field(description="whether the licence allows closed-source use")
+    requires_python: str | None = Field(description="the Requires-Python line")
+    metadata_version: float = Field(description="the Metadata-Version line, a number")
+    copyright_year: int | None = Field(ge=1970, le=2100, description="the first year after the word Copyright")
+    released: date | None = Field(description="of this version, if it is told")
+    requires: list[str] = Field(description="the Requires-Dist lines")
+    keywords: list[str] = Field(description="the Keywords line")
     links: Links
 
 
@@ -73,7 +73,7 @@ class Amount(BaseModel):
     """A sum of money, or any other quantity that matters."""
 
     value: float
-    unit: str = Field(description="Currency or unit")
+    unit: str = Field(description="currency or unit")
 
 
 class Paper(BaseModel):
@@ -82,12 +82,12 @@ class Paper(BaseModel):
     title: str
     kind: Kind
     language: Language
-    summary: str = Field(description="In one sentence")
-    author: str | None = Field(description="Author or From")
-    written: date | None = Field(description="Date of the document")
-    people: list[str] = Field(description="Names of people")
+    summary: str = Field(description="in one sentence")
+    author: str | None = Field(description="from Author or From or By")
+    written: date | None = Field(description="the document's own Date")
+    people: list[str] = Field(description="names of people")
     keywords: list[str]
-    sections: int = Field(ge=0, le=1_000, description="How many sections it has")
+    sections: int = Field(ge=0, le=1_000, description="how many sections it has")
     main_amount: Amount | None
     confidential: bool
     reading_minutes: float = Field(ge=0, le=10_000)

@@ -1,4 +1,4 @@
-"""Which run is meant where none is named, and going on with several."""
+"""Which run is meant where none is named, and going on with one or with all."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from batchkit.errors import RunNotFoundError
+from batchkit.upkeep.convoy import Convoy
 from batchkit.upkeep.places import existing
 
 if TYPE_CHECKING:
     from batchkit.run import BatchRun
 
-_LOOKED_AT = 50
+_LOOKED_AT = 200
 
 
 def chosen(
@@ -19,7 +20,7 @@ def chosen(
 ) -> BatchRun:
     """Return the run of that name or id, else the newest unfinished one, else the newest.
 
-    Raises RunNotFoundError.
+    Raises RunNotFoundError, and ConfigError where there is no database.
     """
     from batchkit.run import get_run, list_runs
 
@@ -28,7 +29,7 @@ def chosen(
         return get_run(run, project=project, database=where)
     runs = list_runs(_LOOKED_AT, project=project, database=where)
     if not runs:
-        raise RunNotFoundError("There is no run in this project.")
+        raise RunNotFoundError("There is no run in this project: batchkit ls --project NAME")
     going = [one for one in runs if one.state in ("running", "waiting")]
     return (going or runs)[0]
 
@@ -39,8 +40,19 @@ def go_on(
     cost_limit: float | None = None,
     time_limit: timedelta | None = None,
     once: bool = False,
+    print_status: bool = False,
     project: str | None = None,
     database: str | None = None,
 ) -> list[BatchRun]:
-    """Go on with one run, or with all started, unfinished ones of a project; return them."""
-    raise NotImplementedError
+    """Go on with one run, or with all started, unfinished ones of a project together.
+
+    Returns their handles when they are done or only a person can move them. Ctrl-C and SIGTERM
+    detach as in ``BatchRun.execute``. One run whose provider has no key here keeps no other from
+    going on; the error is raised at the end.
+    """
+    if run is None:
+        return Convoy(existing(database), project).drive(once=once, print_status=print_status)
+    handle = chosen(run, project=project, database=database)
+    seconds = None if time_limit is None else time_limit.total_seconds()
+    handle.resume(cost_limit=cost_limit, time_limit=seconds, once=once, print_status=print_status)
+    return [handle]

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from batchkit.cli import exits
-from batchkit.cli.options import LENGTH
+from batchkit.cli.options import length
 from batchkit.errors import ValidationError
 from batchkit.upkeep import moment
 
@@ -48,7 +48,7 @@ def test_several_runs_have_the_highest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "length"),
+    ("written", "expected"),
     [
         ("90s", timedelta(seconds=90)),
         ("45m", timedelta(minutes=45)),
@@ -58,14 +58,14 @@ def test_several_runs_have_the_highest() -> None:
         ("2w", timedelta(weeks=2)),
     ],
 )
-def test_a_length_of_time_is_read(written: str, length: timedelta) -> None:
-    assert LENGTH.convert(written, None, None) == length
+def test_a_length_of_time_is_read(written: str, expected: timedelta) -> None:
+    assert length(None, None, written) == expected
 
 
 @pytest.mark.parametrize("written", ["", "10", "h", "10 hours", "-5m", "5m later"])
 def test_what_is_no_length_of_time_is_a_usage_error(written: str) -> None:
     with pytest.raises(click.BadParameter, match="no length of time"):
-        LENGTH.convert(written, None, None)
+        length(None, None, written)
 
 
 @pytest.mark.parametrize(
