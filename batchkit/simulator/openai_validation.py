@@ -211,7 +211,8 @@ def _weigh(found: Survey, office: Office, call: Call, file_id: str, queue: list[
         found.complain(
             "token_limit_exceeded",
             f"Enqueued token limit reached for {model} in organization org-simulator. "
-            f"Limit: {limit:,} enqueued tokens. Please try again once some in_progress batches have been completed.",
+            f"Limit: {limit:,} enqueued tokens. Please try again "
+            "once some in_progress batches have been completed.",
         )
 
 

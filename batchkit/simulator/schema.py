@@ -144,7 +144,7 @@ def _count(source: Source, name: str, at: int, low: int, high: int) -> int:
 
 def _strings(item: Maker, names: tuple[str, ...], name: str, low: int, high: int) -> Maker:
     def make(source: Source, at: int, depth: int) -> Any:
-        found = _listed(source.label_all(names)) or source.bullets
+        found = _listed(source.label_all(names)) or source.bullets[:8]
         if not found or len(found) < low:
             more = max(_count(source, name, at, low, high) - len(found), 0)
             found = found + [item(source, at * 8 + 1 + i, depth) for i in range(more)]

@@ -159,7 +159,10 @@ class Source:
 
 def clean(value: str) -> str:
     """Strip what surrounds a value in JSON, YAML, tables and Markdown."""
-    return value.strip(" \t\r\n").rstrip(",;| ").strip("\"'`*_ ")
+    value = value.strip(" \t\r\n").rstrip(",;| ").strip("*_ ")
+    while len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
+        value = value[1:-1]
+    return value
 
 
 def dates_in(text: str) -> list[date]:
@@ -192,11 +195,11 @@ def first_number(text: str) -> float | None:
 
 def _labels_in(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    if '"' in text:
-        for label, value in _PAIR.findall(text):
-            _add(found, label, value)
     for label, value in _LABEL.findall(text):
         if "{" not in label:
+            _add(found, label, value)
+    if '"' in text:
+        for label, value in _PAIR.findall(text):
             _add(found, label, value)
     if "|" in text:
         for label, value in _CELL.findall(text):

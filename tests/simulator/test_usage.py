@@ -247,3 +247,14 @@ def test_a_misspelt_parameter_is_refused(oai, ant):
         ant.messages.create(
             model=CLAUDE, max_tokens=5, messages=message, extra_body={"output_format": {}}
         )
+
+
+def test_pdfs_are_read_with_and_without_pdfium(monkeypatch):
+    """In a child process where it is installed, else roughly; the pages are the same."""
+    from batchkit.simulator import pdf
+
+    data = _pdf(4)
+    rough = pdf._roughly(data)
+    assert [text.strip() for text in pdf.pages_of(data)] == [text.strip() for text in rough]
+    assert len(rough) == 4
+    assert pdf.pages_of(b"%PDF-1.4 broken") == ("",)
