@@ -172,7 +172,7 @@ def _create_problem(call: Call, office: Office, body: Any) -> Reply | None:
         return refused(400, "requests: List should have at least 1 item after validation, not 0")
     if len(requests) > office.settings.anthropic_batch_requests:
         return refused(
-            413,
+            400,
             f"requests: List should have at most {office.settings.anthropic_batch_requests} items",
         )
     envelope = _envelope_problem(requests)

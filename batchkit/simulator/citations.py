@@ -26,7 +26,10 @@ def cite(documents: list[Document], source: Source, limit: int) -> tuple[list[Js
     blocks: list[Json] = [
         {"type": "text", "text": "According to the documents, ", "citations": None}
     ]
-    for index, document in enumerate(documents):
+    for document in documents:
+        # Documents and search results are numbered apart.
+        alike = [d for d in documents if (d.kind == "search") == (document.kind == "search")]
+        index = next(i for i, d in enumerate(alike) if d is document)
         found = _citation(document, index, source)
         if found is not None:
             blocks.append(

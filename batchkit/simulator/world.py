@@ -208,8 +208,9 @@ class World:
                 self.revoked, self.broke = set(value["revoked"]), set(value["broke"])
         numbers = [file.number for file in self.files.values()]
         numbers += [batch.number for batch in self.batches.values()]
-        uploads = [int(path.name) for path in (self.folder / "incoming").iterdir()]
-        self._number = max([*numbers, *uploads], default=0)
+        self._number = max(numbers, default=0)
+        for upload in (self.folder / "incoming").iterdir():
+            upload.unlink()
 
     def _replay_batch(self, value: Json) -> None:
         value["tally"] = Tally(**value["tally"])
