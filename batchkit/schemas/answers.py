@@ -55,7 +55,7 @@ class AnswerSchema:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> AnswerSchema:
         """Return what ``to_dict`` stored."""
-        return cls(**stored, wire=bare(stored["marked"]))
+        return cls(**{**stored, "wire": bare(stored["marked"])})
 
 
 def answer_schema(model: Any, dialect: Dialect, *, plain: bool = False) -> AnswerSchema:
