@@ -43,7 +43,7 @@ class Jobs:
         self._templates: dict[tuple[int, bytes], int] = {}
 
     def lookup(self, run_id: int, keys: Sequence[str]) -> dict[str, list[Known]]:
-        """Return what a run holds under these keys by revision: old ones, the current one, a draft."""
+        """Return what a run holds under these keys, oldest revision first, drafts last."""
         found: dict[str, list[Known]] = {}
         with self._database.read() as connection:
             for at in range(0, len(keys), _KEYS):
@@ -71,6 +71,12 @@ class Jobs:
             self._templates.clear()
             raise Taken from error
         return list(range(first, first + len(new)))
+
+    def remove(self, run_id: int, places: Sequence[tuple[int, int]]) -> None:
+        """Take jobs (lane_id, seq) out of the draft again."""
+        with self._database.write() as connection:
+            _numbers(connection, run_id, 0)  # locks the run before its jobs
+            local.remove(connection, places)
 
     def refresh(self, run_id: int, found: Sequence[tuple[Known, NewJob]]) -> None:
         """Take over what is no content: where files lie, metadata, price, brakes, model class."""
@@ -207,6 +213,7 @@ class Jobs:
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
             .where(new.c.seq >= new_lane.c.released)
             .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
+            .order_by(new.c.no)
         )
         with self._database.read() as connection:
             return list(connection.execute(query))
@@ -235,7 +242,8 @@ class Jobs:
     def draft_sums(self, run_id: int) -> list[Any]:
         """Return one row a lane and template over the draft, for an estimate.
 
-        Rows hold ``provider, model, template_id, jobs, bytes, tokens, bound, unpriced``.
+        Rows hold ``provider, model, lane_id, template_id, jobs, bytes, tokens, bound, unpriced,
+        cheapest``.
         """
         query = (
             select(
@@ -248,6 +256,7 @@ class Jobs:
                 func.sum(jobs.c.tokens).label("tokens"),
                 func.coalesce(func.sum(jobs.c.bound), 0).label("bound"),
                 (func.count() - func.count(jobs.c.bound)).label("unpriced"),
+                func.min(jobs.c.bound).label("cheapest"),
             )
             .join(lanes, lanes.c.id == jobs.c.lane_id)
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, is_unsent_or_draft())
@@ -259,7 +268,7 @@ class Jobs:
     def answered_elsewhere(self, run_id: int, project: str) -> list[Any]:
         """Return answers and jobs in flight of a project's nameless runs with this draft's content.
 
-        Rows hold ``digest, other_run, lane_id, seq, key, state, code`` (state None: not ended). Of
+        Rows hold ``digest, other_run, lane_id, seq, key, state, ran`` (state None: not ended). Of
         runs that were never opened only answers count: somebody tried them out.
         """
         other = jobs.alias("other")
@@ -272,7 +281,7 @@ class Jobs:
                 other.c.seq,
                 other.c.key,
                 attempts.c.state,
-                attempts.c.code,
+                attempts.c.ran,
             )
             .join(runs, runs.c.id == other.c.run_id)
             .join(lanes, lanes.c.id == other.c.lane_id)
@@ -298,6 +307,19 @@ class Jobs:
             .order_by(jobs.c.no)
         )
         yield from self._stream(query)
+
+    def taken_over(self, run_id: int) -> int:
+        """Count the jobs of the draft that have another run's answer."""
+        query = (
+            select(func.count())
+            .select_from(jobs)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .join(attempts, _final_of(jobs))
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.seq >= lanes.c.released, attempts.c.reused_from.is_not(None))
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def reuse(
         self,
@@ -335,6 +357,21 @@ class Jobs:
             .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
             .where(is_unsent_or_draft(), lanes.c.provider != "")
             .order_by(jobs.c.no)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def sample(
+        self, lane_id: int, template_id: int, limit: int, *, cheapest: bool = False
+    ) -> list[JobRow]:
+        """Return some unsent jobs of a lane and template: the first, or the ``cheapest`` ones."""
+        query = (
+            select(jobs)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+            .where(jobs.c.template_id == template_id, is_unsent_or_draft())
+            .order_by(jobs.c.bound if cheapest else jobs.c.seq)
             .limit(limit)
         )
         with self._database.read() as connection:
@@ -378,24 +415,25 @@ class Jobs:
         )
         yield from self._stream(query)
 
-    def draft_jobs(self, run_id: int) -> Iterator[tuple[JobRow, LaneRow]]:
-        """Stream the draft's jobs with their lanes, lane by lane."""
-        for lane in self.lanes(run_id):
-            at = lane.released
-            while page := self._draft_page(lane.id, at, lane.size):
-                yield from ((job, lane) for job in page)
-                at = page[-1].seq + 1
-
-    def _draft_page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
+    def current(self, run_id: int) -> Iterator[JobRow]:
+        """Stream each key's newest revision, drafts included, in order of adding."""
+        newer = jobs.alias("newer")
+        later = exists().where(
+            newer.c.shelf == _SHELF,
+            newer.c.run_id == run_id,
+            newer.c.key == jobs.c.key,
+            newer.c.revision > jobs.c.revision,
+        )
         query = (
             select(jobs)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
-            .where(jobs.c.seq >= lo, jobs.c.seq < hi)
-            .order_by(jobs.c.seq)
-            .limit(_PAGE)
+            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.superseded.is_(False), ~later)
+            .order_by(jobs.c.no)
         )
         with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+            streamed = connection.execution_options(yield_per=_PAGE).execute(query)
+            for row in streamed.mappings():
+                yield made(JobRow, row)
 
     def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
         query = (

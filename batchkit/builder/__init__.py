@@ -1,0 +1,342 @@
+"""The builder: says what is wanted. Every method returns it, so calls chain; rows hold the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from batchkit.builder import keys, wishes
+from batchkit.builder.adding import Adding, failed_row
+from batchkit.builder.asking import DEFAULT_MAX_TOKENS, BadInput, split_defaults, with_defaults
+from batchkit.builder.estimating import estimated
+from batchkit.builder.identity import OnChange
+from batchkit.builder.job import FilePath, Job
+from batchkit.builder.listing import Jobs
+from batchkit.builder.registry import Registry
+from batchkit.builder.starting import Start
+from batchkit.builder.templates import Templates, checked_amount, checked_attempts
+from batchkit.builder.trying import Trial
+from batchkit.clock import Clock, SystemClock
+from batchkit.console import Console
+from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
+from batchkit.model import Json
+from batchkit.progress import OnProgress
+from batchkit.providers import Provider
+from batchkit.results import JobResult
+from batchkit.run import BatchRun
+
+
+class Batch:
+    """Jobs for one run; nothing is sent before ``run``, ``submit`` or ``test``.
+
+    ``name`` and ``project`` identify the run: the same script again goes on where it stopped. The
+    state lies in a database (``database``, BATCHKIT_DATABASE_URL, the nearest
+    ``.batchkit/batchkit.db``), results also in ``results_dir``, one JSON file a job. ``on_change``
+    says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
+    ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job. ``clock`` and
+    ``providers`` are for tests.
+    """
+
+    def __init__(
+        self,
+        results_dir: str | os.PathLike[str] | None = None,
+        max_parallel_batches: int = 10,
+        items_per_batch: int | None = None,
+        raw_files: bool | Literal["full"] | None = None,
+        *,
+        name: str | None = None,
+        project: str | None = None,
+        database: str | os.PathLike[str] | None = None,
+        max_attempts: int = 3,
+        max_usd_per_job: float | None = None,
+        on_bad_input: Literal["raise", "fail"] = "raise",
+        on_change: OnChange = "error",
+        clock: Clock | None = None,
+        providers: Mapping[str, Provider] | None = None,
+    ) -> None:
+        folder = wishes.folder(results_dir)
+        self._wishes = wishes.Wishes(
+            results_dir=folder,
+            max_parallel_batches=wishes.whole("max_parallel_batches", max_parallel_batches),
+            items_per_batch=_optional(wishes.whole, "items_per_batch", items_per_batch),
+            raw_files=wishes.raw(raw_files, folder),
+            name=wishes.name_of("name", name),
+            project=wishes.name_of("project", project),
+            database=database,
+            max_attempts=checked_attempts(max_attempts),
+            max_usd_per_job=_optional(checked_amount, "max_usd_per_job", max_usd_per_job),
+            on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
+            on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
+        )
+        self._clock = clock or SystemClock()
+        self._providers = providers
+        self._console = Console()
+        self._registry = Registry(providers)
+        self._templates = Templates(self._registry)
+        self._adding = Adding(self._templates)
+        self._keys = keys.Keys()
+        self._fields: Json = {}
+        self._params: Json = {}
+        self._told_default = False
+        self._start = Start(self._wishes, self._registry, self._clock, self._console)
+        self._draft = self._start.draft
+        # A script that ends without run leaves a draft that `batchkit ls` shows.
+        weakref.finalize(self, _leave, self._start)
+
+    def __len__(self) -> int:
+        return self._draft.added
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        name = self._wishes.run_name
+        return f"<Batch {'without a name' if name is None else repr(name)}, {len(self):,} jobs>"
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs added so far, as ``Job`` values, read back when looked at."""
+        return Jobs(self._draft, self._templates.models)
+
+    def set_default_params(self, **params: Any) -> Batch:
+        """Set what jobs added from now on take where they say nothing: model, max_tokens, …
+
+        None takes a default back. Raises ProviderNotFoundError for a model nobody serves.
+        """
+        fields, named = split_defaults(params)
+        fields, named = {**self._fields, **fields}, {**self._params, **named}
+        self._templates.check_defaults(fields, named)
+        self._fields, self._params = fields, named
+        return self
+
+    def set_state(
+        self, file: str | os.PathLike[str] | None = None, reuse_state: bool = True
+    ) -> Batch:
+        """Say where the state lies; ``reuse_state=False`` starts the run anew as ``name~2``.
+
+        It is started anew once for the same content: a restarted script goes on with the newest
+        ``name~k`` while that is unfinished, or if it holds exactly what is added now.
+        """
+        if self._draft.added:
+            raise ValidationError("Call set_state before the first add_job: jobs lie there.")
+        if file is not None:
+            self._wishes.database = file
+        self._wishes.reuse_state = reuse_state
+        return self
+
+    def add_cost_limit(self, usd: float) -> Batch:
+        """Limit the money the run may spend over its life, in US dollars, reservations counted."""
+        self._wishes.cost_limit = checked_amount("A cost limit", usd)
+        return self
+
+    def add_time_limit(
+        self,
+        seconds: float | None = None,
+        minutes: float | None = None,
+        hours: float | None = None,
+        until: str | None = None,
+    ) -> Batch:
+        """Limit the time the run may take from its first send; ``until="08:00"`` is local time.
+
+        The parts add up. What is unfinished then is cancelled; what was answered is kept and paid.
+        """
+        parts = {"seconds": seconds, "minutes": minutes, "hours": hours}
+        self._wishes.time_limit_s = wishes.time_limit(parts, until, self._clock.now())
+        self._wishes.until = until
+        return self
+
+    def raw_files(self, enabled: bool | Literal["full"] = True) -> Batch:
+        """Keep uploads, downloads and errors below ``results_dir``; ``"full"`` every byte."""
+        self._wishes.raw_files = wishes.raw(enabled, self._wishes.results_dir)
+        return self
+
+    def set_verbosity(self, verbosity: Literal["debug", "info", "warn", "error"]) -> Batch:
+        """Say from which importance on the run prints lines."""
+        self._wishes.verbosity = self._console.verbosity = wishes.verbosity(verbosity)
+        return self
+
+    def add_job(
+        self,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        file: FilePath | None = None,
+        prompt: str | None = None,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        response_model: Any = None,
+        enable_citations: bool = False,
+        *,
+        key: str | None = None,
+        system: str | None = None,
+        files: Sequence[FilePath] | None = None,
+        provider: str | None = None,
+        price: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> Batch:
+        """Add one job: ``messages``, or ``prompt`` with ``file`` or ``files``; checked at once.
+
+        ``params`` are the provider's own parameters, checked by name; ``extra_body`` passes as it
+        is. ``price`` is USD per million tokens as billed in batch. Raises ValidationError,
+        ProviderNotFoundError, or KeyConflictError for a ``key`` that was added before.
+        """
+        job = Job(
+            messages=messages,
+            file=file,
+            prompt=prompt,
+            model=model,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            response_model=response_model,
+            enable_citations=enable_citations,
+            key=key,
+            system=system,
+            files=files,
+            provider=provider,
+            price=price,
+            metadata=metadata,
+            extra_body=extra_body,
+            params=params,
+        )
+        self._add(job)
+        return self
+
+    def add_jobs(self, iterable: Iterable[Mapping[str, Any] | Job]) -> Batch:
+        """Add jobs from mappings of ``add_job``'s arguments, or from ``Job`` values; streamed."""
+        for one in iterable:
+            if isinstance(one, Job):
+                self.add_job(**one.arguments())
+            elif isinstance(one, Mapping):
+                self.add_job(**one)
+            else:
+                raise ValidationError(
+                    f"add_jobs takes mappings of add_job's arguments, not {type(one).__name__}."
+                )
+        return self
+
+    def estimate(self) -> Json:
+        """Say what the jobs may cost and how many batches they make; nothing is sent.
+
+        ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
+        usd_realtime, not_within_limit``; amounts are None where a price is unknown.
+        """
+        return estimated(self._start, self._registry, self._wishes, self._clock.now())
+
+    def test(self, n: int = 1) -> list[JobResult]:
+        """Ask the first ``n`` jobs now, at full price, and keep the answers for ``run``.
+
+        A second test of the same jobs does not pay again. Raises CostLimitExceededError if the
+        cost limit has no room for them.
+        """
+        trial = Trial(
+            self._start, self._registry, self._templates, self._wishes, self._clock, self._console
+        )
+        return trial.run(wishes.whole("n", n), self._notices())
+
+    def run(
+        self,
+        on_progress: OnProgress | None = None,
+        progress_interval: float = 1.0,
+        print_status: bool = False,
+        *,
+        first: int | None = None,
+    ) -> BatchRun:
+        """Start or go on, and wait until done or until only a person can move it.
+
+        ``first=10`` sends ten jobs; the next ``run`` the rest. Raises RunChangedError,
+        CostLimitExceededError or ConfigError before anything is sent.
+        """
+        handle = self._opened(first)
+        return handle.execute(on_progress, progress_interval, print_status)
+
+    def submit(self) -> BatchRun:
+        """Start, send what may be sent now, and return."""
+        return self._opened(None).execute(once=True)
+
+    async def arun(
+        self,
+        on_progress: OnProgress | None = None,
+        progress_interval: float = 1.0,
+        print_status: bool = False,
+        *,
+        first: int | None = None,
+    ) -> BatchRun:
+        """Do as ``run``; cancelled, it detaches first."""
+        handle = await asyncio.to_thread(self._opened, first)
+        return await handle.aexecute(on_progress, progress_interval, print_status)
+
+    async def asubmit(self) -> BatchRun:
+        """Do as ``submit``; cancelled, it detaches first."""
+        handle = await asyncio.to_thread(self._opened, None)
+        return await handle.aexecute(once=True)
+
+    async def atest(self, n: int = 1) -> list[JobResult]:
+        """Do as ``test``."""
+        return await asyncio.to_thread(self.test, n)
+
+    def _opened(self, first: int | None) -> BatchRun:
+        if first is not None:
+            wishes.whole("first", first)
+        run_id = self._start.open(first, self._notices())
+        return BatchRun(
+            self._draft.store,
+            run_id,
+            clock=self._clock,
+            providers=self._providers,
+            console=self._console,
+            models=self._templates.models,
+        )
+
+    def _add(self, job: Job) -> None:
+        if job.key is not None:
+            keys.checked(job.key)
+        filled = with_defaults(job, self._fields, self._params)
+        try:
+            row = self._adding.row(
+                filled, self._wishes.brakes, self._clock.now().date(), self._key_of
+            )
+        except BadInput as error:
+            if self._wishes.on_bad_input == "raise":
+                raise ValidationError(str(error)) from error.__cause__
+            row = failed_row(filled, str(error), self._key_of)
+        self._draft.add(row)
+
+    def _key_of(self, job: Job, derived: str, digest: bytes) -> str:
+        if job.key is None:
+            return self._keys.derive(derived)
+        if not self._keys.take(job.key):
+            before = self._draft.digest_of(job.key)
+            content = "the same" if before == digest else "other"
+            raise KeyConflictError(
+                f"The key {job.key!r} was added twice, the second time with {content} content: a "
+                "key stands for one job. Give each job a key of its own, or none."
+            )
+        return job.key
+
+    def _notices(self) -> list[str]:
+        if not self._templates.took_default or self._told_default:
+            return []
+        self._told_default = True
+        return [
+            f"max_tokens was not set: answers are cut off at {DEFAULT_MAX_TOKENS:,} tokens "
+            "(set_default_params(max_tokens=…) changes that)"
+        ]
+
+
+def _optional(check: Any, name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
+
+
+def _leave(start: Start) -> None:
+    """Write down what was added and not yet written; whoever leaves hears of no error any more."""
+    try:
+        start.draft.flush()
+    except BatchkitError:
+        return
+
+
+__all__ = ["Batch", "Job"]

@@ -1,0 +1,173 @@
+"""One job's arguments into a row: every check that can be made before anything is sent."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from batchkit import documents, pricing, requests
+from batchkit.builder import keys
+from batchkit.builder.asking import (
+    DEFAULT_MAX_TOKENS,
+    BadInput,
+    check_shape,
+    json_copy,
+    paths_of,
+)
+from batchkit.builder.job import FilePath, Job
+from batchkit.builder.templates import Brakes, Template, Templates
+from batchkit.errors import ValidationError
+from batchkit.model import Attachment, Document, Json, Request
+from batchkit.store import NewJob
+from batchkit.weighing import weigh
+
+_CUSTOM_ID = "x" * 48
+_PER_FILE = 512
+_CACHED = 256
+
+Named = Callable[[Job, str, bytes], str]
+"""Gives a job its key: the user's own, else the derived one it is handed; and the content."""
+
+
+class Adding:
+    """Makes rows of jobs whose defaults are filled in."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+        self._seen: OrderedDict[tuple[Any, ...], Document] = OrderedDict()
+
+    def row(self, job: Job, brakes: Brakes, day: date, named: Named) -> NewJob:
+        """Return the row of a job.
+
+        Raises BadInput for what only this document or prompt is to blame for, ValidationError and
+        ProviderNotFoundError for the rest.
+        """
+        check_shape(job)
+        paths = paths_of(job)
+        template = self._templates.of(job, job.prompt if paths else None, brakes, day)
+        if job.prompt is not None and not job.prompt.strip():
+            raise BadInput("The prompt is empty: say what to do with prompt=.")
+        metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
+        own = _own(job, paths)
+        found = [self._inspected(path) for path in paths]
+        request = _request(template, own, found)
+        _check(template, request)
+        weight = weigh(
+            requests.assemble(template.prepared, own, [Attachment(one, b"") for one in found]),
+            template.price,
+            provider=template.provider.name,
+            dialect=template.provider.traits.dialect,
+        )
+        unbounded = template.unbounded or _unsized(request, brakes)
+        digest = requests.digest(template.data, own, [one.sha256 for one in found])
+        size = _line_bytes(template, own, found)
+        derived = keys.of_files(paths) if paths else keys.of_content(digest)
+        return NewJob(
+            key=named(job, derived, digest),
+            provider=template.provider.name,
+            model=template.lane_model,
+            endpoint=template.provider.traits.endpoint,
+            digest=digest,
+            template=template.data,
+            template_digest=template.digest,
+            own=own,
+            documents=[asdict(one) for one in found] or None,
+            metadata=metadata,
+            bytes=size,
+            tokens=weight.tokens,
+            bound=None if unbounded else weight.bound,
+        )
+
+    def _inspected(self, path: FilePath) -> Document:
+        at: tuple[Any, ...]
+        try:
+            found = os.stat(path)
+            at = (os.path.abspath(path), found.st_mtime_ns, found.st_size, found.st_ino)
+        except (OSError, ValueError):
+            at = ()
+        if at and at in self._seen:
+            self._seen.move_to_end(at)
+            return self._seen[at]
+        try:
+            document = documents.inspect(Path(path))
+        except ValidationError as error:
+            raise BadInput(str(error)) from error
+        if at:
+            self._seen[at] = document
+            if len(self._seen) > _CACHED:
+                self._seen.popitem(last=False)
+        return document
+
+
+def failed_row(job: Job, problem: str, named: Named) -> NewJob:
+    """Return the row of a job that cannot become a request: it ends as failed, at no cost."""
+    paths = [os.fspath(path) for path in paths_of(job)]
+    template: Json = {
+        "provider": "",
+        "model": job.model,
+        "max_tokens": job.max_tokens or DEFAULT_MAX_TOKENS,
+    }
+    asked: Json = {"prompt": job.prompt, "files": paths}
+    if job.messages is not None:
+        asked["messages"] = json_copy("messages", list(job.messages))
+    digest = requests.digest(template, asked, [])
+    metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
+    return NewJob(
+        key=named(job, keys.of_files(paths) if paths else keys.of_content(digest), digest),
+        provider="",
+        model="",
+        endpoint="",
+        digest=digest,
+        template=template,
+        template_digest=requests.template_digest(template),
+        own={"problem": problem, **asked},
+        documents=None,
+        metadata=metadata,
+        bytes=0,
+        tokens=0,
+        bound=0,
+        problem=problem,
+    )
+
+
+def _own(job: Job, paths: list[FilePath]) -> Json:
+    if job.messages is not None:
+        return {"messages": json_copy("messages", list(job.messages))}
+    return {} if paths else {"prompt": job.prompt}
+
+
+def _request(template: Template, own: Json, found: list[Document]) -> Request:
+    """Put together what is checked; zeros stand in for the files, which are read when sent."""
+    attachments = [Attachment(one, bytes(one.size)) for one in found]
+    return requests.assemble(template.prepared, own, attachments)
+
+
+def _check(template: Template, request: Request) -> None:
+    """The template passed alone, so what is wrong here is this job's own doing."""
+    problems = template.provider.check(request)
+    if problems:
+        raise BadInput(" ".join(problems))
+
+
+def _unsized(request: Request, brakes: Brakes) -> str | None:
+    """Say which part of the messages has a size that nobody here knows."""
+    if request.messages is None or not pricing.measure(request).unsized:
+        return None
+    why = (
+        "The messages name files by id or URL, whose size is not known, and the run has a cost "
+        "limit: put the files themselves into file= or the messages, or leave add_cost_limit out."
+    )
+    if brakes.limited:
+        raise ValidationError(why)
+    return why
+
+
+def _line_bytes(template: Template, own: Json, found: list[Document]) -> int:
+    """Return the bytes of the line as sent, files by their size in base64."""
+    line = template.provider.encode(requests.assemble(template.prepared, own), _CUSTOM_ID)
+    return len(line) + sum(-(-one.size * 4 // 3) + _PER_FILE for one in found)

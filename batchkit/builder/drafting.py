@@ -1,0 +1,208 @@
+"""A builder's jobs on their way into the rows: buffered, compared with what is there, appended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from batchkit import requests
+from batchkit.errors import StateError
+from batchkit.model import Json
+from batchkit.store import JobRow, Known, LaneRow, NewJob, Store
+from batchkit.store.jobs import Taken
+
+_MOST = 500
+_MOST_BYTES = 16_000_000
+_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What becomes of one job: appended (in place of a stale draft), or known already."""
+
+    append: NewJob | None = None
+    replacing: tuple[int, int] | None = None
+    seen: tuple[int, ...] = ()
+    refresh: Known | None = None
+
+
+def placing(job: NewJob, rows: Sequence[Known]) -> Placing:
+    """Compare a job with what its run holds under its key, oldest revision first.
+
+    What cannot be read any more is no other content: the job that is there stays.
+    """
+    drafts = [row for row in rows if not row.released and not row.superseded]
+    current = next((row for row in reversed(rows) if row.released and not row.superseded), None)
+    draft = drafts[-1] if drafts else None
+    if current is not None and (current.digest == job.digest or job.problem is not None):
+        return Placing(seen=(current.no,), refresh=_differing(current, job))
+    behind = () if current is None else (current.no,)
+    if draft is not None and draft.digest == job.digest:
+        return Placing(seen=(draft.no, *behind), refresh=_differing(draft, job))
+    kept = [row.revision for row in rows if row is not draft]
+    return Placing(
+        append=replace(job, revision=max(kept, default=-1) + 1),
+        replacing=None if draft is None else (draft.lane_id, draft.seq),
+        seen=behind,
+    )
+
+
+def _differing(known: Known, job: NewJob) -> Known | None:
+    """Return the row if anything of it changed that is no content."""
+    same = (
+        known.template_digest == job.template_digest
+        and known.documents == job.documents
+        and known.metadata == job.metadata
+    )
+    return None if same or job.problem is not None else known
+
+
+class Seen:
+    """Which of a run's numbers this builder has added: one bit each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, no: int) -> None:
+        """Note a number."""
+        if no >> 3 >= len(self._bits):
+            self._bits.extend(bytes((no >> 3) + 1 - len(self._bits)))
+        self._bits[no >> 3] |= 1 << (no & 7)
+
+    def __contains__(self, no: int) -> bool:
+        return no >> 3 < len(self._bits) and bool(self._bits[no >> 3] & 1 << (no & 7))
+
+
+class Draft:
+    """The jobs that one builder adds. ``opened`` makes the store and the run when needed."""
+
+    def __init__(self, opened: Callable[[], tuple[Store, int]]) -> None:
+        self._opened = opened
+        self._place: tuple[Store, int] | None = None
+        self._buffer: list[NewJob] = []
+        self._bytes = 0
+        self.seen = Seen()
+        self.added = 0
+
+    @property
+    def store(self) -> Store:
+        """The store, opened now if it was not."""
+        return self._where()[0]
+
+    @property
+    def run_id(self) -> int:
+        """The run that the jobs go into, made now if it was not."""
+        return self._where()[1]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether there is a run in the database yet."""
+        return self._place is not None
+
+    def add(self, job: NewJob) -> None:
+        """Take a job; write them down by the hundred."""
+        self._buffer.append(job)
+        self._bytes += job.bytes
+        self.added += 1
+        if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what is held back."""
+        if self._buffer:
+            self.place(self._buffer)
+            self._buffer = []
+            self._bytes = 0
+
+    def digest_of(self, key: str) -> bytes | None:
+        """Return the content that was added under a key."""
+        for job in self._buffer:
+            if job.key == key:
+                return job.digest
+        found = self.store.jobs.lookup(self.run_id, [key]).get(key)
+        return found[-1].digest if found else None
+
+    def place(self, new: Sequence[NewJob]) -> None:
+        """Bring jobs into the run; somebody who adds the same at the same time is no obstacle."""
+        for _ in range(_TRIES):
+            try:
+                self._merge(new)
+            except Taken:
+                continue
+            return
+        raise StateError(
+            "Other processes keep adding the same jobs to this run: stop them and start again."
+        )
+
+    def move(self, target: int) -> None:
+        """Go on in another run: this draft's jobs are added there, and the draft goes.
+
+        It stays if it has cost something, so that the books stay whole.
+        """
+        store, left = self._where()
+        self.flush()
+        self._place = (store, target)
+        self.seen = Seen()
+        for page in _pages(store, left):
+            self.place(page)
+        if store.runs.get(left).spent == 0:
+            store.runs.remove(left)
+
+    def _where(self) -> tuple[Store, int]:
+        if self._place is None:
+            self._place = self._opened()
+        return self._place
+
+    def _merge(self, new: Sequence[NewJob]) -> None:
+        store, run_id = self._where()
+        found = store.jobs.lookup(run_id, [job.key for job in new])
+        placings = [(job, placing(job, found.get(job.key, ()))) for job in new]
+        fresh = [one.append for _, one in placings if one.append is not None]
+        stale = [one.replacing for _, one in placings if one.replacing is not None]
+        store.jobs.refresh(
+            run_id, [(one.refresh, job) for job, one in placings if one.refresh is not None]
+        )
+        numbers = store.jobs.append(run_id, fresh, stale)
+        for no in [*numbers, *(no for _, one in placings for no in one.seen)]:
+            self.seen.add(no)
+
+
+def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:
+    """Read a draft as new jobs, in order of adding."""
+    lanes = {lane.id: lane for lane in store.jobs.lanes(run_id)}
+    templates: dict[int, tuple[Json, bytes]] = {}
+    places = store.jobs.drafts(run_id)
+    while page := list(islice(places, _MOST)):
+        rows = [row for lane_id in lanes for row in store.jobs.pick(lane_id, _seqs(page, lane_id))]
+        for row in rows:
+            if row.template_id not in templates:
+                data = store.jobs.template(row.template_id)
+                templates[row.template_id] = (data, requests.template_digest(data))
+        yield [
+            _new(row, lanes[row.lane_id], *templates[row.template_id])
+            for row in sorted(rows, key=lambda row: row.no)
+        ]
+
+
+def _seqs(page: Sequence[tuple[int, int, int, str, bytes]], lane_id: int) -> list[int]:
+    return [seq for lane, seq, _, _, _ in page if lane == lane_id]
+
+
+def _new(row: JobRow, lane: LaneRow, template: Json, digest: bytes) -> NewJob:
+    return NewJob(
+        key=row.key,
+        provider=lane.provider,
+        model=lane.model,
+        endpoint=lane.endpoint,
+        digest=row.digest,
+        template=template,
+        template_digest=digest,
+        own=row.own,
+        documents=row.documents,
+        metadata=row.metadata,
+        bytes=row.bytes,
+        tokens=row.tokens,
+        bound=row.bound,
+        problem=row.own.get("problem"),
+    )

@@ -1,0 +1,74 @@
+"""Keys: the user's, or derived from the file or the content; each once in a builder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from batchkit.errors import ValidationError
+
+_LONGEST = 1_000
+
+
+class Keys:
+    """The keys a builder has given out, as hashes: a million of them stay small."""
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        self._repeats: dict[int, int] = {}
+
+    def take(self, key: str) -> bool:
+        """Give out a user's key; False if it is taken."""
+        mark = _mark(key)
+        if mark in self._taken:
+            return False
+        self._taken.add(mark)
+        return True
+
+    def derive(self, base: str) -> str:
+        """Give out ``base``, or the first free one of ``base~2``, ``base~3``, …"""
+        if self.take(base):
+            return base
+        mark = _mark(base)
+        number = self._repeats.get(mark, 1)
+        while True:
+            number += 1
+            key = f"{base}~{number}"
+            if self.take(key):
+                self._repeats[mark] = number
+                return key
+
+
+def checked(key: object) -> str:
+    """Return a user's key; raise ValidationError for what can be none."""
+    if not isinstance(key, str):
+        raise ValidationError(f"key must be text, not {key!r}: give for example key=str(number).")
+    if not key.strip() or len(key) > _LONGEST or "\x00" in key:
+        raise ValidationError(
+            f"key={key[:40]!r} cannot be a key: it needs 1 to {_LONGEST:,} characters without NUL."
+        )
+    return key
+
+
+def of_files(paths: Sequence[str | os.PathLike[str]]) -> str:
+    """Return the key of a job with files: their paths as given."""
+    key = " + ".join(os.fspath(path) for path in paths)
+    if len(key) <= _LONGEST:
+        return key
+    return f"{key[: _LONGEST - 40]}…{blake2b(key.encode(), digest_size=8).hexdigest()}"
+
+
+def of_content(digest: bytes) -> str:
+    """Return the key of a job without files."""
+    return digest.hex()[:16]
+
+
+def is_of_content(key: str, digest: bytes) -> bool:
+    """Say whether a key was derived from this content."""
+    return key.partition("~")[0] == of_content(digest)
+
+
+def _mark(key: str) -> int:
+    written = key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(written, digest_size=8).digest(), "big")

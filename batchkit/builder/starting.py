@@ -1,0 +1,194 @@
+"""From a draft to an open run: where it lies, which run it is, what opening does, what forbids it.
+
+Everything that can stop a run is looked at before the one transaction that opens it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from batchkit import documents, requests, settings
+from batchkit.builder import identity, nameless
+from batchkit.builder.drafting import Draft
+from batchkit.builder.registry import Registry
+from batchkit.builder.templates import unbounded
+from batchkit.builder.wishes import Wishes, check_folder
+from batchkit.clock import Clock
+from batchkit.console import Console
+from batchkit.errors import (
+    CostLimitExceededError,
+    DocumentChanged,
+    DocumentGone,
+    ValidationError,
+)
+from batchkit.model import Attachment
+from batchkit.money import show
+from batchkit.store import JobRow, Opening, RunRow, Store
+from batchkit.weighing import weigh
+
+
+class Start:
+    """One builder's run, from the first job written down to its opening."""
+
+    def __init__(self, wishes: Wishes, registry: Registry, clock: Clock, console: Console) -> None:
+        self._wishes = wishes
+        self._registry = registry
+        self._clock = clock
+        self._console = console
+        self._finished: RunRow | None = None
+        self.draft = Draft(self._placed)
+
+    def open(self, first: int | None, notices: list[str]) -> int:
+        """Open the run, or go on with it; return its id. Raises before anything is altered.
+
+        ``notices`` are said once the place of the state was said.
+        """
+        self.draft.flush()
+        self._refuse_nothing()
+        check_folder(self._wishes.results_dir)
+        store = self.draft.store
+        self._console.say(f"State: {store.shown}")
+        while notices:
+            self._console.say(notices.pop(0))
+        self.settle()
+        run = store.runs.get(self.draft.run_id)
+        found = identity.survey(store, run, self.draft)
+        self._console.say(f"Run {run.name!r}: {found.sentence}")
+        identity.check(store, run, found, self._wishes.on_change)
+        plan = identity.plan(store, run, self.draft, found, self._wishes.on_change, first)
+        self._check_sending(run, plan)
+        store.runs.open(
+            run.id,
+            Opening(
+                spec={**run.spec, **self._wishes.spec},
+                released=plan.released,
+                dropped=plan.dropped,
+                superseded=plan.superseded,
+                gone=plan.gone,
+                limits=self._wishes.limits(self._clock.now()),
+            ),
+            self._clock.now(),
+        )
+        return run.id
+
+    def settle(self) -> None:
+        """Say which run a draft belongs to: by content where it has no name, or starts anew."""
+        draft, store = self.draft, self.draft.store
+        run = store.runs.get(draft.run_id)
+        anew = not self._wishes.reuse_state
+        if run.nameless:
+            if run.opened_at is None:
+                nameless.go_on(draft, run.project, anew=anew)
+            taken = nameless.take_over(draft, run.project, self._clock.now(), anew=anew)
+            if taken:
+                self._console.say(f"{taken:,} answers are taken over from earlier runs, at no cost")
+        elif self._finished is not None and run.opened_at is None:
+            if nameless.same_content(draft, self._finished.id):
+                draft.move(self._finished.id)
+            self._finished = None
+
+    def reuse(self) -> None:
+        """Take over what this content has been answered before, and stay a draft."""
+        run = self.draft.store.runs.get(self.draft.run_id)
+        if run.nameless:
+            anew = not self._wishes.reuse_state
+            nameless.take_over(self.draft, run.project, self._clock.now(), anew=anew)
+
+    def _placed(self) -> tuple[Store, int]:
+        """Open the database and make the draft of the run, or find the run."""
+        store = Store(settings.database(self._wishes.database))
+        weakref.finalize(store, store.database.close)
+        project = settings.project(self._wishes.project)
+        name, now = self._wishes.run_name, self._clock.now()
+        if name is None:
+            spec = self._spec(anew=not self._wishes.reuse_state)
+            made = nameless.new_name(now)
+            return store, store.runs.create(project, made, spec, now, nameless=True).id
+        if self._wishes.reuse_state:
+            return store, store.runs.create(project, name, self._spec(), now).id
+        return store, self._anew(store, project, name).id
+
+    def _anew(self, store: Store, project: str, name: str) -> RunRow:
+        """Return the run that starts anew.
+
+        The newest ``name~k`` that was started so is gone on with while it is unfinished. If it is
+        finished, a new one is begun, and given up again at ``run`` should the content be the same.
+        """
+        last = nameless.newest(store, project, name)
+        if last is not None and nameless.is_started_anew(last):
+            if not last.is_done:
+                return last
+            self._finished = last
+        made = nameless.next_name(name, last)
+        return store.runs.create(project, made, self._spec(anew=True), self._clock.now())
+
+    def _spec(self, *, anew: bool = False) -> dict[str, Any]:
+        return {**self._wishes.spec, nameless.ANEW: True} if anew else self._wishes.spec
+
+    def _refuse_nothing(self) -> None:
+        if self.draft.added:
+            return
+        name = self._wishes.run_name
+        resume = (
+            "" if name is None else f" A run that was started goes on with: batchkit resume {name}"
+        )
+        raise ValidationError(f"There are no jobs: add some with add_job before run.{resume}")
+
+    def _check_sending(self, run: RunRow, plan: identity.Plan) -> None:
+        """Raise if there is no key, or if money forbids it; drop leftovers, which are not sent."""
+        store = self.draft.store
+        for lane in identity.unsent_lanes(store, run, plan.released):
+            self._registry.provider(lane.provider).account()
+        limit = self._wishes.cost_limit or run.cost_limit
+        if limit is None:
+            return
+        store.jobs.remove(run.id, plan.leftovers)
+        sums = [row for row in store.jobs.draft_sums(run.id) if row.provider]
+        for row in sums:
+            if row.unpriced:
+                raise ValidationError(_why_unpriced(store, row))
+        if sums and run.first_send_at is None:
+            self._check_cheapest(run, sums, limit)
+
+    def _check_cheapest(self, run: RunRow, sums: list[Any], limit: int) -> None:
+        """Raise CostLimitExceededError if not one job fits, by bytes or, tighter, by tokens."""
+        store = self.draft.store
+        left = limit - run.spent
+        best = min(sums, key=lambda row: int(row.cheapest))
+        if best.cheapest <= left:
+            return
+        job = store.jobs.sample(best.lane_id, best.template_id, 1, cheapest=True)[0]
+        least = self._counted(job, best.provider)
+        if least <= left:
+            return
+        raise CostLimitExceededError(
+            f"Not one job fits under the cost limit: the cheapest, {job.key!r}, may cost up to "
+            f"{show(least)}, and {show(left)} of {show(limit)} is left. Nothing was sent. Raise it "
+            "with add_cost_limit(usd=…), or lower max_tokens."
+        )
+
+    def _counted(self, job: JobRow, provider: str) -> int:
+        template = requests.prepared(self.draft.store.jobs.template(job.template_id))
+        try:
+            files = [documents.load(one) for one in requests.documents_of(job.documents)]
+        except (DocumentGone, DocumentChanged):
+            files = [Attachment(one, b"") for one in requests.documents_of(job.documents)]
+        weight = weigh(
+            requests.assemble(template, job.own, files),
+            requests.price_of(template),
+            provider=provider,
+            dialect=self._registry.provider(provider).traits.dialect,
+            counted=True,
+        )
+        return min(weight.bound or 0, job.bound or 0)
+
+
+def _why_unpriced(store: Store, row: Any) -> str:
+    template = store.jobs.template(row.template_id)
+    said = unbounded(template, requests.price_of(template))
+    return said or (
+        f"What {row.unpriced:,} jobs may cost is not known, since their messages name files by id "
+        "or URL, and the run has a cost limit: put the files themselves in, or leave "
+        "add_cost_limit out."
+    )
