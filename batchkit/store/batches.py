@@ -683,7 +683,11 @@ def _release_again(connection: Connection, batch: BatchRow) -> int:
         .where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
         .where(jobs.c.superseded.is_(False), ~local.has_final())
     )
-    return int(connection.execute(insert(members).from_select(names, query)).rowcount)
+    # The driver does not say how many rows an INSERT … SELECT made.
+    count = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    if count:
+        connection.execute(insert(members).from_select(names, query))
+    return int(count)
 
 
 def _book(
