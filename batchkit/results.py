@@ -165,6 +165,7 @@ class _Form:
 
     schema: Json | None
     kind: Any = None
+    model: str | None = None
 
 
 class Reader:
@@ -189,7 +190,8 @@ class Reader:
 
     def result(self, answer: Answer) -> JobResult:
         """Return one job as a value."""
-        parsed, problem = self._parsed(answer)
+        form = self._form(answer.template_id)
+        parsed, problem = _parsed(answer, form)
         return JobResult(
             job_id=f"{self._run.uid}-{answer.no}",
             key=answer.key,
@@ -206,7 +208,7 @@ class Reader:
             error=problem or answer.error,
             error_code=Code.INVALID_OUTPUT.value if problem else answer.code,
             batch_id=answer.batch_ref,
-            model=answer.model,
+            model=answer.model or form.model,  # a lane of many models has none
             source="; ".join(str(one["path"]) for one in answer.documents or ()) or None,
             attempts=answer.attempts,
             finish_reason=answer.finish,
@@ -214,19 +216,6 @@ class Reader:
             metadata=answer.metadata,
             cursor=cursor_text(answer),
         )
-
-    def _parsed(self, answer: Answer) -> tuple[Any, str | None]:
-        """Return the typed answer, or why this program cannot type it."""
-        if answer.state != JobState.COMPLETED or answer.answer is None:
-            return None, None
-        form = self._form(answer.template_id)
-        if form.schema is None:
-            return None, None
-        try:
-            value = parse_answer(answer.answer, form.schema)
-            return value if form.kind is None else typed(value, form.kind), None
-        except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
-            return None, misfit(answer.answer, form.schema, form.kind) or str(error)
 
     def _form(self, template_id: int) -> _Form:
         form = self._forms.get(template_id)
@@ -236,12 +225,24 @@ class Reader:
 
     def _made(self, template: Json) -> _Form:
         schema: Json | None = template.get("schema")
+        model: str | None = template.get("model")
         if self._given is not None:
-            return _Form(schema or _NO_SCHEMA, self._given)
+            return _Form(schema or _NO_SCHEMA, self._given, model)
         if schema is None:
-            return _Form(None)
+            return _Form(None, None, model)
         kind = loaded(template.get("response_model"), self._models)
-        return _Form(schema, kind if _is_same(kind, schema) else None)
+        return _Form(schema, kind if _is_same(kind, schema) else None, model)
+
+
+def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
+    """Return the typed answer, or why this program cannot type it."""
+    if answer.state != JobState.COMPLETED or answer.answer is None or form.schema is None:
+        return None, None
+    try:
+        value = parse_answer(answer.answer, form.schema)
+        return value if form.kind is None else typed(value, form.kind), None
+    except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
+        return None, misfit(answer.answer, form.schema, form.kind) or str(error)
 
 
 def checked(response_model: Any) -> Any:

@@ -184,7 +184,7 @@ class Revision:
         return NewJob(
             key=row.key,
             provider=template["provider"],
-            model=template["model"],
+            model=template["model"] if provider.limits.models == "one" else "",
             endpoint=provider.traits.endpoint,
             digest=requests.digest(template, own, [one.sha256 for one in documents]),
             template=template,

@@ -14,8 +14,8 @@ from batchkit.results import JobResult, Reader
 from batchkit.status import stamp
 from batchkit.store import Answer, JobRow, RunRow, Store
 
-_COUNTS = ("ran", "raised", "unrun", "fresh")
-"""What attempts tell each other about themselves; no part of what is sent."""
+_SENT = ("max_tokens", "note")
+"""The changes that are sent; the others are what attempts tell each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _why(store: Store, row: Mapping[str, Any]) -> tuple[str, Json]:
     for member in store.batches.members_of(row["batch_id"]):
         if member.seq == row["seq"]:
             sent = member.changes or {}
-            return member.reason, {name: sent[name] for name in sent if name not in _COUNTS}
+            return member.reason, {name: sent[name] for name in _SENT if name in sent}
     return "again", {}
 
 
