@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from batchkit.cli import screen
-from batchkit.cli.options import json_option, place_options, run_argument
+from batchkit.cli.options import json_option, place_options, place_words, run_argument
 from batchkit.cli.screen import usd
 
 _TOLD = ("error_code", "error", "model", "input_tokens", "output_tokens", "source")
@@ -102,7 +102,8 @@ def errors(run: str, as_json: bool, project: str | None, database: str | None) -
         for key, text in reason.examples:
             screen.say(f"  {screen.cell(key)}: {screen.cell(text, 300)}")
     if reasons:
-        screen.say(f"Again, after mending the cause: batchkit retry {run} --code CODE")
+        where = place_words(project, database)
+        screen.say(f"Again, after mending the cause: batchkit retry {run}{where} --code CODE")
 
 
 @click.command()

@@ -12,6 +12,7 @@ from batchkit.cli import exits, screen
 from batchkit.cli.runs import next_step, told
 from batchkit.cli.screen import usd
 from batchkit.cli.view import summary
+from batchkit.clock import SystemClock
 
 if TYPE_CHECKING:
     from batchkit import Batch, BatchRun
@@ -63,7 +64,7 @@ def demo(
         _show_estimate(batch, provider, cost_limit, yes=yes)
         run = _driven(batch)
         _show_rows(run, material)
-        _close(run, place)
+        _close(run, place, play.full_price_usd(run, SystemClock().now().date()))
         state = told(run)
     sys.exit(exits.of(state))
 
@@ -79,23 +80,18 @@ def _open(material: Material, place: Path, provider: str | None) -> None:
 
 def _show_estimate(batch: Batch, provider: str | None, cost_limit: float, *, yes: bool) -> None:
     """Say what it will cost; ask before a real provider is paid."""
-    told_before: Any = batch.estimate()
-    number, least = _of(told_before, "new_jobs"), _of(told_before, "usd_max")
-    if not number:
+    told_before = batch.estimate()
+    if not told_before["new_jobs"]:
         screen.say("Everything is known already: nothing to buy.")
         return
     screen.say(
-        f"To buy: {number:,} answers in {_of(told_before, 'batches'):,} batches, about "
-        f"{usd(_of(told_before, 'usd_expected'))}, at most {usd(least)} "
-        f"({usd(_of(told_before, 'usd_realtime'))} without batching)"
+        f"To buy: {told_before['new_jobs']:,} answers in {told_before['batches']:,} batches, about "
+        f"{usd(told_before['usd_expected'])}, at most {usd(told_before['usd_max'])} "
+        f"({usd(told_before['usd_realtime'])} without batching)"
     )
     if provider and not yes:
         screen.say(f"This is real money; the cost limit is {usd(cost_limit)}.")
         click.confirm("Go on?", abort=True)
-
-
-def _of(estimate: Any, name: str) -> Any:
-    return estimate[name] if isinstance(estimate, dict) else getattr(estimate, name)
 
 
 def _driven(batch: Batch) -> BatchRun:
@@ -111,41 +107,44 @@ def _driven(batch: Batch) -> BatchRun:
     try:
         return batch.run(on_progress=tell, progress_interval=0.5)
     except (KeyboardInterrupt, SystemExit):
-        screen.note("Detached. The same command goes on; nothing is bought twice.")
+        screen.note("The demo's providers are inside of it: the same `batchkit demo …` goes on.")
         raise
 
 
 def _show_rows(run: BatchRun, material: Material) -> None:
     rows: list[list[Any]] = []
     for result in run.iter_results(state="completed", response_model=material.model):
-        answer = result.parsed_response
-        if len(rows) < _SHOWN_ROWS and answer is not None:
-            rows.append([_field(answer, name) for name in material.columns])
+        if len(rows) < _SHOWN_ROWS and result.parsed_response is not None:
+            rows.append([_field(result.parsed_response, name) for name in material.columns])
+    count, columns = run.status()["completed"], len(material.columns)
     screen.say()
     screen.table(material.columns, rows, widest=34)
-    fields = len(material.model.model_fields)
-    screen.say(f"{len(rows)} rows of {run.status()['completed']:,}, 6 of {fields} fields.")
+    screen.say(
+        f"{len(rows):,} of {count:,} rows, {columns} of {len(material.model.model_fields)} fields: "
+        "all of them are in the results."
+    )
 
 
 def _field(answer: Any, name: str) -> Any:
-    return answer.get(name) if isinstance(answer, dict) else getattr(answer, name)
+    value = answer.get(name) if isinstance(answer, dict) else getattr(answer, name)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _close(run: BatchRun, place: Path) -> None:
+def _close(run: BatchRun, place: Path, full_price: float | None) -> None:
     state = told(run)
     screen.say()
     screen.facts(
         {
-            "Cost": f"{usd(state['cost_usd'])} in batches",
+            "Cost": f"{usd(state['cost_usd'])} in batches, {usd(full_price)} at full price",
             "State": place / "state.db",
             "Results": f"{place / 'results'}, one JSON file per document",
         }
     )
-    where = f"--project demo --database {place / 'state.db'}"
+    where = f" --project demo --database {place / 'state.db'}"
     screen.say("Next:")
-    screen.say(f"  batchkit results {run.id} -o rows.csv {where}")
-    screen.say(f"  batchkit show {run.id} KEY {where}")
-    screen.say(f"  batchkit verify {where}")
-    screen.say("  batchkit demo FOLDER     (your own documents)")
-    if hint := next_step(state):
+    screen.say(f"  batchkit results {run.id} -o rows.csv{where}")
+    screen.say(f"  batchkit show {run.id} KEY{where}")
+    screen.say(f"  batchkit verify{where}")
+    screen.say("  batchkit demo FOLDER     your own documents")
+    if hint := next_step(state, where):
         screen.say(hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -34,6 +35,13 @@ def place_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def place_words(project: str | None, database: str | None) -> str:
+    """Return what a command that goes on from here needs besides the run."""
+    words = [*(("--project", project) if project else ())]
+    words += ["--database", database] if database else []
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def length(_ctx: click.Context | None, _param: Any, value: str | None) -> timedelta | None:

@@ -14,6 +14,7 @@ from batchkit.cli.options import (
     length,
     maybe_run_argument,
     place_options,
+    place_words,
     run_argument,
 )
 from batchkit.cli.screen import usd
@@ -63,20 +64,29 @@ def status(run: str | None, as_json: bool, project: str | None, database: str | 
     from batchkit.upkeep import chosen
 
     state = told(chosen(run, project=project, database=database))
-    _show(state, as_json)
+    if as_json:
+        screen.as_json(state)
+    else:
+        _show(state, place_words(project, database))
     sys.exit(exits.of(state))
 
 
-def _show(state: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        screen.as_json(state)
-        return
+def _show(state: dict[str, Any], where: str) -> None:
     screen.say(headline(state))
-    kept = {k: v for k, v in state.items() if v is not None and k not in ("id", "name", "state")}
-    failed = kept.pop("failed_by_code", None) or {}
-    screen.facts(kept | {f"failed: {code}": count for code, count in failed.items()})
-    if hint := next_step(state):
+    kept = {name: state[name] for name in _DETAILS if state[name]}
+    money = {name: usd(state[name]) for name in _MONEY if state[name] is not None}
+    reasons = {f"failed: {code}": count for code, count in state["failed_by_code"].items()}
+    screen.facts(kept | money | reasons)
+    if hint := next_step(state, where):
         screen.say(hint)
+
+
+_DETAILS = (
+    *("total", "completed", "failed", "cancelled", "active", "pending"),
+    *("waiting_for", "since", "batches_total", "batches_pending", "cost_unknown_jobs"),
+    *("last_progress_at", "next_poll_at", "elapsed_s"),
+)
+_MONEY = ("cost_usd", "reserved_usd", "cost_limit_usd")
 
 
 def headline(state: dict[str, Any]) -> str:
@@ -93,26 +103,27 @@ def headline(state: dict[str, Any]) -> str:
 
 
 _HINTS = {
-    "budget": "The cost limit holds jobs back. Go on with: batchkit resume {run} --cost-limit USD",
-    "account": "The provider's account needs a person. Mend it, then: batchkit resume {run}",
-    "files": "Files are missing on this machine. Put them back, then: batchkit resume {run}",
-    "review": "Too many answers fail for one reason. Look: batchkit errors {run}",
-    "canary": "The first answers want a look. Look: batchkit results {run}",
-    "provider": "The provider does not answer. It goes on by itself while batchkit resume runs.",
+    "budget": "The cost limit holds jobs back. Go on with: {resume} --cost-limit USD",
+    "account": "The provider's account needs a person. Mend it, then: {resume}",
+    "files": "Files are missing on this machine. Put them back, then: {resume}",
+    "review": "Too many answers fail for one reason. Look: {errors}; then: {resume}",
+    "canary": "The first answers want a look. Look: {results}; then: {resume}",
+    "provider": "The provider does not answer; it is asked again while this runs: {resume}",
 }
 
 
-def next_step(state: dict[str, Any]) -> str | None:
-    """Say what a person can do for a run; None if nothing."""
-    run = state["id"]
+def next_step(state: dict[str, Any], where: str = "") -> str | None:
+    """Say what a person can do for a run; None if nothing. ``where`` ends each command."""
+    names = ("resume", "errors", "results", "retry")
+    commands = {name: f"batchkit {name} {state['id']}{where}" for name in names}
     if state["waiting_for"] in _HINTS:
-        return _HINTS[state["waiting_for"]].format(run=run)
+        return _HINTS[state["waiting_for"]].format(**commands)
     if state["state"] == "draft":
         return "A draft: its script has not called run() or submit() yet."
     if state["state"] in ("failed", "cancelled"):
-        return f"Why: batchkit errors {run}. Fresh attempts: batchkit retry {run}"
+        return f"Why: {commands['errors']}\nFresh attempts: {commands['retry']}"
     if state["state"] == "running":
-        return f"Go on with it: batchkit resume {run}"
+        return f"Go on with it: {commands['resume']}"
     return None
 
 
@@ -171,7 +182,7 @@ def resume(
     else:
         for state in states:
             screen.say(headline(state))
-            if hint := next_step(state):
+            if hint := next_step(state, place_words(project, database)):
                 screen.say(hint)
         if not states:
             screen.say("Nothing to go on with: no started, unfinished run in this project.")

@@ -83,7 +83,7 @@ def cell(value: Any, widest: int = 60) -> str:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, (list, tuple)):
-        value = ", ".join(cell(item) for item in value)
+        value = ", ".join(cell(item, widest) for item in value)
     elif isinstance(value, int):
         value = f"{value:,}"
     text = _CONTROL.sub(" ", str(value)).strip()

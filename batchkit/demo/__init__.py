@@ -12,6 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchkit.demo.bill import full_price_usd
 from batchkit.demo.material import PLACE, Item, Material, gather
 
 if TYPE_CHECKING:
@@ -26,7 +27,16 @@ PER_BATCH = 10
 
 MAX_TOKENS = 4_000
 
-__all__ = ["MODELS", "PLACE", "Item", "Material", "gather", "prepared", "providers_for"]
+__all__ = [
+    "MODELS",
+    "PLACE",
+    "Item",
+    "Material",
+    "full_price_usd",
+    "gather",
+    "prepared",
+    "providers_for",
+]
 
 
 @contextmanager
@@ -74,17 +84,18 @@ def _builder(
     adapters: Mapping[str, Provider] | None,
 ) -> Batch:
     from batchkit.builder import Batch
-    from batchkit.demo.stage import SCALE
-    from batchkit.pace import Pace
 
-    return Batch(
-        results_dir=place / "results",
-        items_per_batch=PER_BATCH,
-        name=f"{material.model.__name__.lower()}s-{provider or 'simulated'}",
-        project="demo",
-        database=place / "state.db",
-        on_bad_input="fail",
-        on_change="keep",
-        providers=adapters,
-        pace=Pace(scale=SCALE) if provider is None else Pace(),
-    ).set_default_params(max_tokens=MAX_TOKENS)
+    return (
+        Batch(
+            results_dir=place / "results",
+            items_per_batch=PER_BATCH,
+            name=f"{material.model.__name__.lower()}s-{provider or 'simulated'}",
+            project="demo",
+            database=place / "state.db",
+            on_bad_input="fail",
+            on_change="keep",
+            providers=adapters,
+        )
+        .set_default_params(max_tokens=MAX_TOKENS)
+        .set_verbosity("warn")
+    )

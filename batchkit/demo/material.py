@@ -59,7 +59,15 @@ def _installed(limit: int | None) -> Material:
         items=items[:limit],
         prompt="Describe this Python distribution from its metadata and its licence.",
         model=Distribution,
-        columns=("name", "version", "licence", "requires_python", "copyright_year", "summary"),
+        columns=(
+            "name",
+            "version",
+            "licence",
+            "permissive",
+            "requires_python",
+            "released",
+            "summary",
+        ),
     )
 
 

@@ -6,6 +6,7 @@ kept beside the simulator's state.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,12 +34,27 @@ def simulated(folder: Path) -> Iterator[Mapping[str, Provider]]:
 
     simulator = _started(folder)
     try:
-        yield {
-            "openai": OpenAIResponses(api_key="demo", base_url=simulator.openai_url),
-            "anthropic": Anthropic(api_key="demo", base_url=simulator.anthropic_url),
-        }
+        with _pace():
+            yield {
+                "openai": OpenAIResponses(api_key="demo", base_url=simulator.openai_url),
+                "anthropic": Anthropic(api_key="demo", base_url=simulator.anthropic_url),
+            }
     finally:
         simulator.stop()
+
+
+@contextmanager
+def _pace() -> Iterator[None]:
+    """Let the engine look as often as the simulator's clock runs fast."""
+    before = os.environ.get("BATCHKIT_PACE")
+    os.environ["BATCHKIT_PACE"] = f"{SCALE:g}"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["BATCHKIT_PACE"]
+        else:
+            os.environ["BATCHKIT_PACE"] = before
 
 
 def _started(folder: Path) -> Simulator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from batchkit import settings
 from batchkit.store import migrate
@@ -15,7 +16,7 @@ def upgraded(database: str | None = None) -> tuple[str | None, str, str]:
 
     A SQLite file with tables is copied first. Raises StateError for a newer database.
     """
-    with _opened(database) as opened:
+    with _opened(settings.database(database)) as opened:
         before = migrate.current(opened)
         if opened.is_sqlite:
             migrate.ensure(opened)
@@ -25,14 +26,17 @@ def upgraded(database: str | None = None) -> tuple[str | None, str, str]:
 
 
 def revision(database: str | None = None) -> tuple[str | None, str, str]:
-    """Return a database's revision (None if it is empty), the one needed, and the place."""
-    with _opened(database) as opened:
+    """Return a database's revision (None if there is none yet), the one needed, and the place."""
+    where = settings.database(database, create=False)
+    if "://" not in where and not Path(where).exists():
+        return None, migrate.HEAD, where
+    with _opened(where) as opened:
         return migrate.current(opened), migrate.HEAD, opened.shown
 
 
 @contextmanager
-def _opened(database: str | None) -> Iterator[Database]:
-    opened = Database(settings.database(database))
+def _opened(where: str) -> Iterator[Database]:
+    opened = Database(where)
     try:
         yield opened
     finally:
