@@ -18,7 +18,7 @@ from batchkit.builder.listing import Jobs
 from batchkit.builder.registry import Registry
 from batchkit.builder.starting import Start
 from batchkit.builder.templates import Templates, checked_amount, checked_attempts
-from batchkit.builder.trying import Trial
+from batchkit.builder.trying import Trials
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console
 from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
@@ -224,7 +224,7 @@ class Batch:
         ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
         usd_realtime, not_within_limit``; amounts are None where a price is unknown.
         """
-        return estimated(self._start, self._registry, self._wishes, self._clock.now())
+        return estimated(self._start, self._clock.now().date())
 
     def test(self, n: int = 1) -> list[JobResult]:
         """Ask the first ``n`` jobs now, at full price, and keep the answers for ``run``.
@@ -232,10 +232,8 @@ class Batch:
         A second test of the same jobs does not pay again. Raises CostLimitExceededError if the
         cost limit has no room for them.
         """
-        trial = Trial(
-            self._start, self._registry, self._templates, self._wishes, self._clock, self._console
-        )
-        return trial.run(wishes.whole("n", n), self._notices())
+        trials = Trials(self._start, self._templates.models, self._clock, self._console)
+        return trials.results(wishes.whole("n", n), self._notices())
 
     def run(
         self,

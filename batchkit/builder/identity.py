@@ -41,12 +41,12 @@ class Pair:
 class Survey:
     """What was found. ``replaced`` were never asked and simply give way; ``stale`` are leftovers.
 
-    ``fresh`` counts drafts without a predecessor, ``taken`` those of them that another run has
-    answered. In ``renamed`` both keys follow from content, so
+    ``held`` counts what was released before, ``fresh`` the drafts without a predecessor, ``taken``
+    those of them that another run has answered. In ``renamed`` both keys follow from content, so
     that an edited prompt looks like a new job and a missing one.
     """
 
-    added: int
+    held: int = 0
     taken: int = 0
     fresh: int = 0
     changed: list[Pair] = field(default_factory=list)
@@ -58,14 +58,17 @@ class Survey:
     @property
     def counts(self) -> dict[str, int]:
         """``known``, ``new``, ``changed`` and ``gone``, as they are said."""
-        changed = len(self.changed) + len(self.renamed)
-        new = self.fresh - self.taken + len(self.replaced) - len(self.renamed)
         return {
-            "known": max(0, self.added - new - changed),
-            "new": new,
-            "changed": changed,
+            "known": self.held + self.taken - len(self.changed) - len(self.replaced),
+            "new": self.fresh - self.taken + len(self.replaced) - len(self.renamed),
+            "changed": len(self.changed) + len(self.renamed),
             "gone": len(self.gone),
         }
+
+    @property
+    def found(self) -> int:
+        """How many of the builder's jobs the rows still hold."""
+        return self.held + self.fresh
 
     @property
     def sentence(self) -> str:
@@ -75,7 +78,7 @@ class Survey:
 
 def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
     """Compare a run with what a builder has added."""
-    found = Survey(added=draft.added, taken=store.jobs.taken_over(run.id))
+    found = Survey(taken=store.jobs.taken_over(run.id))
     revised = _changed(store, run, draft, found)
     for lane_id, seq, no, _, _ in store.jobs.drafts(run.id):
         if no not in draft.seen:
@@ -106,6 +109,7 @@ def _missing(store: Store, run: RunRow, draft: Draft, found: Survey, revised: se
     nameless: list[tuple[Place, str, bool]] = []
     for lane_id, seq, no, key, digest, unsent in store.jobs.released(run.id):
         if no in draft.seen:
+            found.held += 1
             continue
         if keys.is_of_content(key, digest):
             nameless.append(((lane_id, seq), key, bool(unsent)))

@@ -20,6 +20,7 @@ from batchkit.errors import (
     CostLimitExceededError,
     DocumentChanged,
     DocumentGone,
+    StateError,
     ValidationError,
 )
 from batchkit.model import Attachment
@@ -32,11 +33,12 @@ class Start:
     """One builder's run, from the first job written down to its opening."""
 
     def __init__(self, wishes: Wishes, registry: Registry, clock: Clock, console: Console) -> None:
-        self._wishes = wishes
-        self._registry = registry
+        self.wishes = wishes
+        self.registry = registry
         self._clock = clock
         self._console = console
         self._finished: RunRow | None = None
+        self._opened = False
         self.draft = Draft(self._placed)
 
     def open(self, first: int | None, notices: list[str]) -> int:
@@ -44,39 +46,45 @@ class Start:
 
         ``notices`` are said once the place of the state was said.
         """
-        self.draft.flush()
-        self._refuse_nothing()
-        check_folder(self._wishes.results_dir)
+        self.begin(notices)
+        check_folder(self.wishes.results_dir)
         store = self.draft.store
-        self._console.say(f"State: {store.shown}")
-        while notices:
-            self._console.say(notices.pop(0))
         self.settle()
         run = store.runs.get(self.draft.run_id)
         found = identity.survey(store, run, self.draft)
+        self._refuse_lost(run, found)
         self._console.say(f"Run {run.name!r}: {found.sentence}")
-        identity.check(store, run, found, self._wishes.on_change)
-        plan = identity.plan(store, run, self.draft, found, self._wishes.on_change, first)
+        identity.check(store, run, found, self.wishes.on_change)
+        plan = identity.plan(store, run, self.draft, found, self.wishes.on_change, first)
         self._check_sending(run, plan)
         store.runs.open(
             run.id,
             Opening(
-                spec={**run.spec, **self._wishes.spec},
+                spec={**run.spec, **self.wishes.spec},
                 released=plan.released,
                 dropped=plan.dropped,
                 superseded=plan.superseded,
                 gone=plan.gone,
-                limits=self._wishes.limits(self._clock.now()),
+                limits=self.wishes.limits(self._clock.now()),
             ),
             self._clock.now(),
         )
+        self._opened = True
         return run.id
+
+    def begin(self, notices: list[str]) -> None:
+        """Write down what is held back and say where it lies; raise if there is nothing."""
+        self.draft.flush()
+        self._refuse_nothing()
+        self._console.say(f"State: {self.draft.store.shown}")
+        for notice in notices:
+            self._console.say(notice)
 
     def settle(self) -> None:
         """Say which run a draft belongs to: by content where it has no name, or starts anew."""
         draft, store = self.draft, self.draft.store
         run = store.runs.get(draft.run_id)
-        anew = not self._wishes.reuse_state
+        anew = not self.wishes.reuse_state
         if run.nameless:
             if run.opened_at is None:
                 nameless.go_on(draft, run.project, anew=anew)
@@ -92,20 +100,20 @@ class Start:
         """Take over what this content has been answered before, and stay a draft."""
         run = self.draft.store.runs.get(self.draft.run_id)
         if run.nameless:
-            anew = not self._wishes.reuse_state
+            anew = not self.wishes.reuse_state
             nameless.take_over(self.draft, run.project, self._clock.now(), anew=anew)
 
     def _placed(self) -> tuple[Store, int]:
         """Open the database and make the draft of the run, or find the run."""
-        store = Store(settings.database(self._wishes.database))
+        store = Store(settings.database(self.wishes.database))
         weakref.finalize(store, store.database.close)
-        project = settings.project(self._wishes.project)
-        name, now = self._wishes.run_name, self._clock.now()
+        project = settings.project(self.wishes.project)
+        name, now = self.wishes.run_name, self._clock.now()
         if name is None:
-            spec = self._spec(anew=not self._wishes.reuse_state)
+            spec = self._spec(anew=not self.wishes.reuse_state)
             made = nameless.new_name(now)
             return store, store.runs.create(project, made, spec, now, nameless=True).id
-        if self._wishes.reuse_state:
+        if self.wishes.reuse_state:
             return store, store.runs.create(project, name, self._spec(), now).id
         return store, self._anew(store, project, name).id
 
@@ -124,23 +132,33 @@ class Start:
         return store.runs.create(project, made, self._spec(anew=True), self._clock.now())
 
     def _spec(self, *, anew: bool = False) -> dict[str, Any]:
-        return {**self._wishes.spec, nameless.ANEW: True} if anew else self._wishes.spec
+        return {**self.wishes.spec, nameless.ANEW: True} if anew else self.wishes.spec
 
     def _refuse_nothing(self) -> None:
         if self.draft.added:
             return
-        name = self._wishes.run_name
+        name = self.wishes.run_name
         resume = (
             "" if name is None else f" A run that was started goes on with: batchkit resume {name}"
         )
         raise ValidationError(f"There are no jobs: add some with add_job before run.{resume}")
 
+    def _refuse_lost(self, run: RunRow, found: identity.Survey) -> None:
+        """Raise if somebody else started this run in between, and dropped what was added here."""
+        lost = self.draft.added - found.found
+        if lost > 0 and not self._opened:
+            raise StateError(
+                f"{lost:,} of the jobs added here are no longer in the run {run.name!r}: another "
+                "script started it without them. Nothing was sent. Start this script again, or "
+                "give it a name of its own."
+            )
+
     def _check_sending(self, run: RunRow, plan: identity.Plan) -> None:
         """Raise if there is no key, or if money forbids it; drop leftovers, which are not sent."""
         store = self.draft.store
         for lane in identity.unsent_lanes(store, run, plan.released):
-            self._registry.provider(lane.provider).account()
-        limit = self._wishes.cost_limit or run.cost_limit
+            self.registry.provider(lane.provider).account()
+        limit = self.wishes.cost_limit or run.cost_limit
         if limit is None:
             return
         store.jobs.remove(run.id, plan.leftovers)
@@ -178,7 +196,7 @@ class Start:
             requests.assemble(template, job.own, files),
             requests.price_of(template),
             provider=provider,
-            dialect=self._registry.provider(provider).traits.dialect,
+            dialect=self.registry.provider(provider).traits.dialect,
             counted=True,
         )
         return min(weight.bound or 0, job.bound or 0)

@@ -1,10 +1,225 @@
-"""Try a few jobs out now."""
+"""Try a few jobs out now, through the real-time API, at full price; the run keeps the answers."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
+from batchkit import documents, outputs, pricing, requests
+from batchkit.builder.starting import Start
+from batchkit.clock import Clock
+from batchkit.console import Console
+from batchkit.errors import CostLimitExceededError, ValidationError
+from batchkit.model import CostKind, Errored, Json, NotRun, Outcome, Price, Request, Succeeded
+from batchkit.money import show
+from batchkit.providers import Provider
+from batchkit.results import JobResult, Reader
+from batchkit.store import Answer, JobRow, RunRow, Settled
+from batchkit.weighing import weigh
 
-class Trial:
-    def __init__(self, *_: Any) -> None: ...
-    def run(self, n: int, notices: list[str]) -> list[Any]:
-        raise NotImplementedError
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One job about to be asked. ``price`` is the full one; None where it is unknown."""
+
+    row: JobRow
+    template: Json
+    provider: Provider
+    request: Request
+    price: Price | None
+
+
+class Trials:
+    """Asks jobs of one builder's draft or run."""
+
+    def __init__(
+        self, start: Start, models: dict[str, Any], clock: Clock, console: Console
+    ) -> None:
+        self._start = start
+        self._models = models
+        self._clock = clock
+        self._console = console
+
+    def results(self, n: int, notices: list[str]) -> list[JobResult]:
+        """Return the results of the first ``n`` jobs; those without an answer are asked now."""
+        self._start.begin(notices)
+        self._start.reuse()
+        draft, store = self._start.draft, self._start.draft.store
+        rows = list(
+            islice((row for row in store.jobs.untried(draft.run_id) if row.no in draft.seen), n)
+        )
+        if not rows:
+            raise ValidationError(
+                "There is nothing to try out: every job has been sent. Read results() of the run."
+            )
+        known = self._answers(rows)
+        left = [self._prepared(row) for row in rows if (row.lane_id, row.seq) not in known]
+        bounds = self._reserve(left)
+        failed = {
+            (trial.row.lane_id, trial.row.seq): self._ask(trial, bound)
+            for trial, bound in zip(left, bounds, strict=True)
+        }
+        answers = failed | self._answers(rows)
+        reader = Reader(store, store.runs.get(draft.run_id), self._models)
+        return [reader.result(answers[row.lane_id, row.seq]) for row in rows]
+
+    def _answers(self, rows: Sequence[JobRow]) -> dict[tuple[int, int], Answer]:
+        draft = self._start.draft
+        found = draft.store.answers.ended(draft.run_id, keys=[row.key for row in rows])
+        return {(answer.lane_id, answer.seq): answer for answer in found}
+
+    def _prepared(self, row: JobRow) -> _Trial:
+        store = self._start.draft.store
+        template = requests.prepared(store.jobs.template(row.template_id))
+        provider = self._start.registry.provider(template["provider"])
+        provider.account()
+        files = [documents.load(one) for one in requests.documents_of(row.documents)]
+        return _Trial(
+            row=row,
+            template=template,
+            provider=provider,
+            request=requests.assemble(template, row.own, files),
+            price=self._full_price(template),
+        )
+
+    def _full_price(self, template: Json) -> Price | None:
+        """Return what the table says; a batch price that was given is taken for half of it."""
+        day = self._clock.now().date()
+        found = pricing.full_price(template["provider"], template["model"], now=day)
+        given = requests.price_of(template)
+        if given is None or (found is not None and given.source != "given"):
+            return found
+        return doubled(given)
+
+    def _reserve(self, trials: Sequence[_Trial]) -> list[int | None]:
+        """Say what the trials may cost; raise CostLimitExceededError if that does not fit."""
+        if not trials:
+            return []
+        run = self._start.draft.store.runs.get(self._start.draft.run_id)
+        bounds = [_bound(trial, counted=False) for trial in trials]
+        if not _fits(bounds, self._left(run)):
+            bounds = [_bound(trial, counted=True) for trial in trials]
+        left = self._left(run)
+        if not _fits(bounds, left):
+            raise CostLimitExceededError(
+                f"Trying {_jobs(len(trials))} out at full price may cost up to {_sum(bounds)}, and "
+                f"{show(left)} is left under the cost limit. Nothing was sent. Raise it with "
+                "add_cost_limit(usd=…), test fewer jobs, or lower max_tokens."
+            )
+        self._console.say(
+            f"Trying {_jobs(len(trials))} out now, at full price: up to {_sum(bounds)}"
+        )
+        return bounds
+
+    def _left(self, run: RunRow) -> int | None:
+        limit = self._start.wishes.cost_limit or run.cost_limit
+        return None if limit is None else limit - run.spent - run.reserved
+
+    def _ask(self, trial: _Trial, bound: int | None) -> Answer:
+        """Ask once, and book what it cost; an answer that is none leaves the job to the run."""
+        outcome = trial.provider.ask(trial.request)
+        answer_type = self._models.get(str(trial.template.get("response_model")))
+        verdict = outputs.judge(outcome, trial.template, {}, outputs.Rules(), answer_type)
+        settled = _settled(trial, outcome, verdict, bound)
+        if settled.state == "completed" or settled.cost != 0:
+            run_id, now = self._start.draft.run_id, self._clock.now()
+            self._start.draft.store.jobs.keep_test(run_id, trial.row.lane_id, settled, now)
+        return _failed(trial, settled)
+
+
+def doubled(price: Price) -> Price:
+    """Return the full price behind a batch price, which every provider here sells at half."""
+    amounts = {
+        name: 2 * value
+        for name in Price.__slots__
+        if name not in ("source", "long_context_above")
+        and (value := getattr(price, name)) is not None
+    }
+    return replace(price, **amounts, source=f"twice the {price.source} batch price")
+
+
+def _bound(trial: _Trial, *, counted: bool) -> int | None:
+    return weigh(
+        trial.request,
+        trial.price,
+        provider=trial.provider.name,
+        dialect=trial.provider.traits.dialect,
+        counted=counted,
+    ).bound
+
+
+def _fits(bounds: Sequence[int | None], left: int | None) -> bool:
+    """Say whether all fit; what nobody can bound fits under no limit."""
+    if left is None:
+        return True
+    return None not in bounds and sum(bound or 0 for bound in bounds) <= left
+
+
+def _sum(bounds: Sequence[int | None]) -> str:
+    return "an unknown amount" if None in bounds else show(sum(bound or 0 for bound in bounds))
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count:,} jobs"
+
+
+def _settled(
+    trial: _Trial, outcome: Outcome, verdict: outputs.Verdict, bound: int | None
+) -> Settled:
+    usage = getattr(outcome, "usage", None)
+    cost, kind = _cost(trial, outcome, bound)
+    answered = outcome if isinstance(outcome, Succeeded) else None
+    names = ("input", "output", "cached", "cache_write", "reasoning")
+    tokens = {f"{name}_tokens": getattr(usage, f"{name}_tokens", None) for name in names}
+    return Settled(
+        seq=trial.row.seq,
+        attempt_no=1,
+        state="completed" if verdict.state == "completed" else "again",
+        code=verdict.code,
+        error=verdict.error,
+        answer=None if answered is None else answered.text,
+        citations=None if answered is None else [_data(one) for one in answered.citations],
+        finish=None if answered is None else answered.finish,
+        model=None if answered is None else answered.model,
+        request_id=getattr(outcome, "request_id", None),
+        cost=cost,
+        cost_kind=kind,
+        ran=True,
+        **tokens,
+    )
+
+
+def _cost(trial: _Trial, outcome: Outcome, bound: int | None) -> tuple[int | None, CostKind]:
+    usage = getattr(outcome, "usage", None)
+    free = isinstance(outcome, NotRun) or (isinstance(outcome, Errored) and usage is None)
+    if free or (isinstance(outcome, Succeeded) and not outcome.billed):
+        return 0, CostKind.FREE
+    if usage is None:
+        return bound, CostKind.BOUND
+    return (None if trial.price is None else pricing.cost(usage, trial.price)), CostKind.EXACT
+
+
+def _data(citation: Any) -> Json:
+    return {name: getattr(citation, name) for name in citation.__slots__}
+
+
+def _failed(trial: _Trial, settled: Settled) -> Answer:
+    """Return how it looks while it is no answer: failed for now, and not in the run's books."""
+    row = trial.row
+    names = ("code", "error", "answer", "citations", "finish", "model", "request_id", "cost")
+    tokens = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+    return Answer(
+        key=row.key,
+        no=row.no,
+        lane_id=row.lane_id,
+        seq=row.seq,
+        state="failed",
+        attempts=1,
+        metadata=row.metadata,
+        documents=row.documents,
+        template_id=row.template_id,
+        reasoning_tokens=settled.reasoning_tokens,
+        **{name: getattr(settled, name) for name in (*names, *tokens)},
+    )

@@ -377,8 +377,8 @@ class Jobs:
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
 
-    def first(self, run_id: int, limit: int) -> list[JobRow]:
-        """Return the first jobs in order of adding that were not sent, or were only tried out."""
+    def untried(self, run_id: int) -> Iterator[JobRow]:
+        """Stream what was not sent, or was only tried out, in order of adding."""
         tried = exists().where(
             _final_of(jobs),
             attempts.c.batch_id == batches.c.id,
@@ -392,10 +392,11 @@ class Jobs:
             .where(jobs.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER)
             .where(or_(jobs.c.seq >= lanes.c.released, is_unsent(), tried))
             .order_by(jobs.c.no)
-            .limit(limit)
         )
         with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
+            streamed = connection.execution_options(yield_per=_PAGE).execute(query)
+            for row in streamed.mappings():
+                yield made(JobRow, row)
 
     def released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes, bool]]:
         """Stream (lane_id, seq, no, key, digest, unsent) of what a run holds, drafts aside."""

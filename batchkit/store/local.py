@@ -44,7 +44,8 @@ def book(
     """Append final attempts of one lane on a local batch and count them.
 
     What is booked goes no more. Answers of a draft are counted when it is released; one for a job
-    that has ended meanwhile is paid for and kept, and does not count.
+    that has ended meanwhile is paid for and kept, and does not count. What was tried out in vain
+    (``again``) costs and leaves the job as it was.
     """
     if not rows:
         return
@@ -52,11 +53,12 @@ def book(
         forget_members(connection, lane_id, chunk)
     over = ended(connection, lane_id, [row.seq for row in rows])
     released = _watermark(connection, lane_id)
-    counted = [row for row in rows if row.seq < released and row.seq not in over]
+    ends = [row for row in rows if row.state != "again" and row.seq not in over]
+    counted = [row for row in ends if row.seq < released]
     batch_id = _batch(connection, run_id, lane_id, now, rows, counted)
     values = [_values(row, run_id, lane_id, batch_id) for row in rows]
     for one in values:
-        one["final"] = one["seq"] not in over
+        one["final"] = one["final"] and one["seq"] not in over
     connection.execute(insert(attempts), values)
 
 
