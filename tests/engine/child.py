@@ -1,0 +1,163 @@
+"""The process that is killed: forked from a server that has everything imported, once a case.
+
+Run as ``python -m tests.engine.child``: a task as one line of JSON on stdin, what became of the
+process as one line on stdout. A task drives one run with the real adapters, and names the point at
+which the process kills itself with SIGKILL. Points lie before and after every commit of the store
+and every call to a provider; the proxies that know them live here, not in the product.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import openai
+import orjson
+import psycopg
+
+from batchkit.collector import Collector
+from batchkit.engine import Engine
+from batchkit.providers.anthropic import Anthropic
+from batchkit.providers.openai import OpenAIResponses
+from batchkit.store import Store
+from batchkit.store.database import Database
+from tests.engine.mutants import MUTANTS
+from tests.engine.sharing import SharedClock
+
+CALLS = ("stage", "unstage", "create", "find", "poll", "download", "cancel")
+_STORE = f"{os.sep}batchkit{os.sep}store{os.sep}"
+_PRELOADED = (anthropic, openai, psycopg, Collector)
+
+
+@dataclass(slots=True)
+class Points:
+    """Counts the points that are passed; kills the process at one of them."""
+
+    kill: tuple[str, int] | None
+    passed: Counter[str] = field(default_factory=Counter)
+    watch: Callable[[], None] | None = None
+
+    def at(self, name: str) -> None:
+        """Pass a point, or die there."""
+        self.passed[name] += 1
+        if self.kill == (name, self.passed[name]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Proxy:
+    """An adapter with a point before and after every call to the network."""
+
+    def __init__(self, provider: Any, points: Points) -> None:
+        self._provider = provider
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._provider, name)
+        if name not in CALLS or (name in ("stage", "unstage") and not self._provider.traits.stages):
+            return value
+
+        def call(*args: Any, **options: Any) -> Any:
+            self._points.at(f"before {name}")
+            try:
+                return value(*args, **options)
+            finally:
+                self._points.at(f"after {name}")
+
+        return call
+
+
+def watch_writes(points: Points) -> None:
+    """Put a point before and after every commit."""
+    write = Database.write
+
+    @contextmanager
+    def watched(self: Database, *, durable: bool = False) -> Iterator[Any]:
+        name = _caller()
+        with write(self, durable=durable) as connection:
+            yield connection
+            points.at(f"before the commit of {name}")
+        points.at(f"after the commit of {name}")
+
+    Database.write = watched  # type: ignore[method-assign]
+
+
+def _caller() -> str:
+    """Return the store's method that writes: ``batches.seal``."""
+    frame = sys._getframe(2)
+    while frame is not None and _STORE not in frame.f_code.co_filename:
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return "?"
+    return f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+
+
+def drive(task: dict[str, Any]) -> dict[str, Any]:
+    """Drive the task's run until it ends or time is up."""
+    points = Points(tuple(task["kill"]) if task.get("kill") else None)
+    for name in task.get("mutants", ()):
+        MUTANTS[name]()
+    watch_writes(points)
+    url = task["simulator"]
+    timeout = task.get("timeout")
+    made: dict[str, Any] = {
+        "openai": OpenAIResponses(api_key="simulated", base_url=f"{url}/v1", timeout=timeout),
+        "anthropic": Anthropic(api_key="simulated", base_url=url, timeout=timeout),
+    }
+    store = Store(task["database"])
+    engine = Engine(
+        store,
+        clock=SharedClock(url, skew=task.get("skew", 0.0)),
+        providers={name: Proxy(provider, points) for name, provider in made.items()},
+        spools=Path(task["spools"]),
+    )
+    ending = engine.drive([task["run"]], stop=threading.Event(), max_wait=task["max_wait"])
+    store.close()
+    return {"ending": ending, "points": dict(points.passed)}
+
+
+def _fork(task: dict[str, Any]) -> dict[str, Any]:
+    """Do a task in a process of its own; return how that ended."""
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(out)
+        _live(task, into)
+    os.close(into)
+    with os.fdopen(out, "rb") as told:
+        said = told.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status):
+        return {"signal": os.WTERMSIG(status)}
+    return {"signal": 0, **(orjson.loads(said) if said else {"error": "it said nothing"})}
+
+
+def _live(task: dict[str, Any], into: int) -> None:
+    try:
+        told = drive(task)
+    except BaseException as error:
+        import traceback
+
+        told = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+    with os.fdopen(into, "wb") as pipe:
+        pipe.write(orjson.dumps(told))
+    os._exit(0)
+
+
+def serve() -> None:
+    """Fork a process for every line on stdin."""
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(orjson.dumps(_fork(orjson.loads(line))) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    serve()
