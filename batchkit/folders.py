@@ -77,7 +77,7 @@ class ResultsFolder:
         count = 0
         last = self._cursor
         for result in self._run.iter_results(after=self._cursor):
-            self._write(result)
+            replace_file(self._names.path(result.key), written(result.to_dict()))
             last = result.cursor
             count += 1
         if last != self._cursor:
@@ -98,7 +98,7 @@ class ResultsFolder:
                 break
             path = self._names.path(result.key)
             if not (path.is_file() and path.stat().st_size):
-                self._write(result)
+                replace_file(path, written(result.to_dict()))
                 count += 1
         return count
 
@@ -108,9 +108,6 @@ class ResultsFolder:
             return False
         status = self._run.status()
         return there >= int(status["completed"] + status["failed"] + status["cancelled"])
-
-    def _write(self, result: JobResult) -> None:
-        replace_file(self._names.path(result.key), written(result.to_dict()))
 
     def _mark(self, cursor: str | None) -> None:
         data = {"run": self._run.id, "cursor": cursor}
@@ -137,7 +134,8 @@ def listed(folder: Path) -> Iterator[str]:
 class Names:
     """Which file a key has in one folder, also where two keys differ only in case.
 
-    Only hashes of names are kept, since a run may have a million.
+    Only hashes of names are kept, since a run may have a million; whose a name is shows in how it
+    is written, which a disk that does not tell capitals apart keeps as well.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -151,32 +149,36 @@ class Names:
         if path == suffixed or suffixed.exists():
             return suffixed
         if self._taken is None:
-            self._taken = {_folded(name) for name in listed(self._folder)}
+            self._taken = {mark for name in listed(self._folder) for mark in _marks(name)}
+        if hash(path.name) in self._taken:
+            return path
         folded = _folded(path.name)
-        if folded in self._taken and _key_in(path) != key:
+        if hash(folded) in self._taken or hash(f"/{folded}") in self._taken:
             return suffixed
-        self._taken.add(folded)
+        self._taken.update(_marks(path.name))
         return path
+
+
+def _marks(name: str) -> Iterator[int]:
+    yield hash(name)
+    folded = _folded(name)
+    if folded != name:
+        yield hash(f"/{folded}")
 
 
 def file_name(key: str, *, suffix: bool = False) -> str:
     """Return the name of a key's file; ``suffix`` asks for the one with a hash in any case."""
-    fits = len(key.encode("utf-8", "surrogatepass")) <= _LONGEST
+    raw = key.encode("utf-8", "surrogatepass")
+    fits = len(raw) <= _LONGEST and raw == key.encode("utf-8", "replace")
     if fits and not suffix and not _UNSAFE.search(key) and not _ODD.match(key):
         return f"{key}.json"
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    raw = _UNSAFE.sub("_", key).lstrip(".").encode("utf-8", "replace")[:_LONGEST]
-    return f"{raw.decode('utf-8', 'ignore')}-{digest}.json"
+    digest = hashlib.sha256(raw).hexdigest()[:10]
+    safe = _UNSAFE.sub("_", key).lstrip(".").encode("utf-8", "replace")[:_LONGEST]
+    return f"{safe.decode('utf-8', 'ignore')}-{digest}.json"
 
 
-def _folded(name: str) -> int:
-    return hash(unicodedata.normalize("NFC", name).casefold())
-
-
-def _key_in(path: Path) -> str | None:
-    """Return whose result a file is; None if there is no such file, or nobody can tell."""
-    found = _read(path).get("key")
-    return found if isinstance(found, str) else None
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _marker(folder: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Progress:
         self._folder = folder
         self._gauge = Gauge(store, run_id, clock)
         self._collected: int | None = None
+        self._has_refused = False
         self._called_at: float | None = None
         self._line = ""
 
@@ -91,16 +92,20 @@ class Progress:
         collected = self._store.runs.get(self._run_id).collected_no
         if collected == self._collected:
             return
+        self._collected = collected
         try:
             if mend:
                 self._folder.mend()
             self._folder.update()
         except OSError as error:
-            if self._collected is None:
-                why = error.strerror or error
-                self._console.say(
-                    f"The results cannot be written to {self._folder.path}: {why}. They are safe "
-                    "in the database; the next run or resume writes them.",
-                    "error",
-                )
-        self._collected = collected
+            self._refused(self._folder, error)
+
+    def _refused(self, folder: ResultsFolder, error: OSError) -> None:
+        if self._has_refused:
+            return
+        self._has_refused = True
+        self._console.say(
+            f"The results cannot be written to {folder.path}: {error.strerror or error}. They are "
+            "safe in the database; the next run or resume writes them.",
+            "error",
+        )

@@ -97,7 +97,10 @@ def test_resume_unblocks_the_account(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "words"),
-    [({"cost_limit": 0}, "cost_limit must be above 0"), ({"time_limit": 3}, "must be 10 s or more")],
+    [
+        ({"cost_limit": 0}, "cost_limit must be above 0"),
+        ({"time_limit": 3}, "must be 10 s or more"),
+    ],
 )
 def test_limits_that_cannot_be_are_refused(lite: Scene, limits: Any, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
@@ -174,7 +177,7 @@ def test_a_cancelled_twin_detaches_first(lite: Scene) -> None:
 
     async def night() -> None:
         task = asyncio.create_task(run.aexecute())
-        while not lite.store.runs.live(lite.run_id)[1]:  # noqa: ASYNC110
+        while not lite.store.runs.live(lite.run_id)[1]:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -12,12 +12,32 @@ from batchkit.status import line
 from batchkit.testing import Course
 from tests.run.scenes import Scene
 
-PROMISED = (
-    "total, pending, active, completed, failed, cancelled, cost_usd, reserved_usd, "
-    "cost_limit_usd, cost_unknown_jobs, is_complete, state, waiting_for, since, "
-    "last_progress_at, next_poll_at, failed_by_code, batches_total, batches_completed, "
-    "batches_pending, current_batch_index, current_batch_size, items_per_batch, elapsed_s"
-).split(", ")
+PROMISED = [
+    "total",
+    "pending",
+    "active",
+    "completed",
+    "failed",
+    "cancelled",
+    "cost_usd",
+    "reserved_usd",
+    "cost_limit_usd",
+    "cost_unknown_jobs",
+    "is_complete",
+    "state",
+    "waiting_for",
+    "since",
+    "last_progress_at",
+    "next_poll_at",
+    "failed_by_code",
+    "batches_total",
+    "batches_completed",
+    "batches_pending",
+    "current_batch_index",
+    "current_batch_size",
+    "items_per_batch",
+    "elapsed_s",
+]
 
 
 def under_way(scene: Scene, jobs: int = 6, **options: object) -> None:

@@ -1,0 +1,173 @@
+"""The files of results_dir: one per job that has ended, named by its key, and they come back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from batchkit.folders import MARKER, Names, file_name, own_folder, write_results
+from batchkit.results import JobResult
+from batchkit.testing import Course
+from tests.run.scenes import Scene
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != MARKER)
+
+
+def test_every_ended_job_has_its_file(scene: Scene, tmp_path: Path) -> None:
+    scene.invalid("b")
+    run = scene.start(["a", "b"], results_dir=str(tmp_path / "out")).execute()
+
+    assert names(tmp_path / "out") == ["a.json", "b.json"]
+    data = orjson.loads((tmp_path / "out" / "b.json").read_bytes())
+    assert JobResult.from_dict(data) == run.results()["failed"][0]
+
+
+def test_files_are_there_while_it_runs(scene: Scene, tmp_path: Path) -> None:
+    run = scene.start(list("abcd"), items_per_batch=2, results_dir=str(tmp_path / "out"))
+    scene.fake.next(Course(), Course(takes=timedelta(hours=2)))
+
+    with pytest.raises(TimeoutError):
+        run.wait(max_wait=60)
+
+    assert names(tmp_path / "out") == ["a.json", "b.json"]
+
+
+def test_a_deleted_file_comes_back(scene: Scene, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = scene.start(list("abc"), results_dir=str(out)).execute()
+    (out / "b.json").unlink()
+    (out / "c.json").write_bytes(b"")  # what a power cut may leave
+    kept = (out / "a.json").stat().st_mtime_ns
+
+    run.resume()
+
+    assert names(out) == ["a.json", "b.json", "c.json"]
+    assert orjson.loads((out / "c.json").read_bytes())["key"] == "c"
+    assert (out / "a.json").stat().st_mtime_ns == kept
+
+
+def test_a_deleted_folder_comes_back(lite: Scene, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = lite.start(["a", "b"], results_dir=str(out)).execute()
+    for path in out.iterdir():
+        path.unlink()
+    out.rmdir()
+
+    assert write_results(run, out) == 2
+    assert names(out) == ["a.json", "b.json"]
+
+
+def test_what_was_written_is_not_written_again(lite: Scene, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = lite.start(["a", "b"], results_dir=str(out)).execute()
+
+    assert write_results(run, out) == 0
+
+
+def test_a_retried_job_replaces_its_file(lite: Scene, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lite.invalid("a")
+    run = lite.start(["a"], results_dir=str(out)).execute()
+    lite.answers.clear()
+
+    run.retry(codes=["invalid_request"])
+    run.execute()
+
+    assert names(out) == ["a.json"]
+    assert orjson.loads((out / "a.json").read_bytes())["state"] == "completed"
+
+
+def test_a_second_run_gets_a_folder_of_its_own(lite: Scene, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    lite.start(["a"], results_dir=out, name="first").execute()
+
+    lite.start(["b"], results_dir=out, name="second").execute()
+
+    assert names(tmp_path / "out") == ["a.json", "second"]
+    assert names(tmp_path / "out" / "second") == ["b.json"]
+
+
+def test_a_third_run_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / MARKER).write_text('{"run": "run-1"}')
+    (tmp_path / "night").mkdir()
+    (tmp_path / "night" / MARKER).write_text('{"run": "run-2"}')
+
+    assert own_folder(tmp_path, "run-1", "x") == tmp_path
+    assert own_folder(tmp_path, "run-2", "night") == tmp_path / "night"
+    assert own_folder(tmp_path, "run-3", "night") == tmp_path / "night-run-3"
+    assert own_folder(tmp_path, "run-4", "/home/me/out") == tmp_path / "out"
+
+
+def test_a_disk_that_refuses_stops_nothing(lite: Scene, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, not a folder")
+
+    run = lite.start(["a"], results_dir=str(tmp_path / "out")).execute()
+
+    assert run.is_complete
+    assert lite.said.getvalue().count("The results cannot be written") == 1
+
+
+@pytest.mark.parametrize("key", ["a", "Invoice 7.pdf", "ünïcode", "a-b_c~2", "2026-11-20"])
+def test_a_harmless_key_is_its_files_name(key: str) -> None:
+    assert file_name(key) == f"{key}.json"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "inbox/a.pdf",
+        "../../etc/passwd",
+        "..",
+        ".hidden",
+        "a\\b",
+        "con",
+        "NUL.txt",
+        "trailing.",
+        "trailing ",
+        "what?",
+        "tab\there",
+        "x" * 300,
+        "ü" * 120,
+        "\ud800",
+        "looks-like-0123456789",
+    ],
+)
+def test_any_other_key_gets_a_suffix_and_stays_in_the_folder(tmp_path: Path, key: str) -> None:
+    name = file_name(key)
+
+    assert name != f"{key}.json"
+    assert len(name.encode()) < 250
+    (tmp_path / name).write_text("it is a name")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_keys_never_share_a_file(lite: Scene, tmp_path: Path) -> None:
+    """Not even on a disk that does not tell capitals apart, nor after a restart."""
+    keys = ["A.pdf", "a.pdf", "A.PDF", "x/y", "x_y", "é", "e\u0301"]
+    run = lite.start(keys, results_dir=str(tmp_path / "out")).execute()
+    before = names(tmp_path / "out")
+
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    run.resume()
+
+    assert names(tmp_path / "out") == before
+    assert len({name.casefold() for name in before}) == len(keys)
+    found = {orjson.loads((tmp_path / "out" / name).read_bytes())["key"] for name in before}
+    assert found == set(keys)
+
+
+def test_a_name_stays_with_its_key(tmp_path: Path) -> None:
+    first = Names(tmp_path)
+    path = first.path("A")
+    path.write_text('{"key": "A"}')
+
+    assert first.path("A") == path
+    assert first.path("a") != path
+    assert Names(tmp_path).path("A") == path
+    assert Names(tmp_path).path("a").name != "a.json"
