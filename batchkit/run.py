@@ -16,7 +16,7 @@ from batchkit.console import Console
 from batchkit.drives import Driver
 from batchkit.errors import RunNotFoundError, ValidationError
 from batchkit.export import export
-from batchkit.folders import ResultsFolder, own_folder
+from batchkit.folders import ResultsFolder
 from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
 from batchkit.money import usd
 from batchkit.progress import OnProgress, Wanted
@@ -162,10 +162,7 @@ class BatchRun:
 
     def get(self, key: str, response_model: Any = None) -> JobStory:
         """Return one job's whole story; raise ValidationError if there is no such key."""
-        row = self._row
-        folder = self._results_dir(row)
-        raw_files = None if folder is None else folder / "raw_files"
-        return story_of(self._store, row, key, self._reader(response_model), raw_files)
+        return story_of(self._store, self._row, key, self._reader(response_model))
 
     def get_failed_jobs(self) -> dict[str, str]:
         """Return the error of each failed job by its key."""
@@ -343,10 +340,6 @@ class BatchRun:
         given = row.settings.results_dir
         folder = None if given is None else ResultsFolder(self, given)
         return self._driver.drive(wanted, folder=folder, max_wait=max_wait, once=once, stop=stop)
-
-    def _results_dir(self, row: RunRow) -> Path | None:
-        given = row.settings.results_dir
-        return None if given is None else own_folder(Path(given), self.id, self.name)
 
     def _wake(self, cost_limit: float | None, time_limit: float | None) -> None:
         limits: Json = {}

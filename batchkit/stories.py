@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from batchkit.errors import ValidationError
-from batchkit.model import FINAL_JOB_STATES, JobState, Json
+from batchkit.model import FINAL_JOB_STATES, JobState, Json, RunSpec
 from batchkit.money import optional_dollars
+from batchkit.rawfiles import folder_of
 from batchkit.results import JobResult, Reader
 from batchkit.status import stamp
 from batchkit.store import Answer, JobRow, RunRow, Store
@@ -52,9 +52,7 @@ class JobStory:
         }
 
 
-def story_of(
-    store: Store, run: RunRow, key: str, reader: Reader, raw_files: Path | None = None
-) -> JobStory:
+def story_of(store: Store, run: RunRow, key: str, reader: Reader) -> JobStory:
     """Tell one job's story; raise ValidationError if the run has no job under that key."""
     job = store.jobs.by_key(run.id, key)
     if job is None:
@@ -69,7 +67,7 @@ def story_of(
         attempts=[_attempt(store, number, row) for number, row in enumerate(rows, 1)],
         provider=lane.provider or None,
         batch=None if live is None else {"ref": live.ref, "state": live.state, "jobs": live.count},
-        raw_file=_raw_file(raw_files, rows),
+        raw_file=_raw_file(run.settings, rows),
         request=_request(store, job),
         events=[
             {"at": stamp(row["at"]), "action": row["action"], **row["detail"]}
@@ -178,13 +176,13 @@ def _request(store: Store, job: JobRow) -> Json:
     return {name: value for name, value in shown.items() if value}
 
 
-def _raw_file(folder: Path | None, rows: list[Json]) -> str | None:
+def _raw_file(spec: RunSpec, rows: Sequence[Json]) -> str | None:
     """Find the newest kept download of the batches a job was in."""
-    if folder is None or not folder.is_dir():
-        return None
     for row in reversed(rows):
-        names = [name for name in (row["ref"], row["token"]) if name]
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and any(name in str(path.relative_to(folder)) for name in names):
+        folder = folder_of(spec, row["token"]) if row["token"] else None
+        if folder is None or not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.name != "upload.jsonl":
                 return str(path)
     return None

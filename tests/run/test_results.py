@@ -297,13 +297,14 @@ def test_a_story_says_where_a_job_is_now(scene: Scene) -> None:
 
 
 def test_a_story_finds_the_kept_download(lite: Scene, tmp_path: Path) -> None:
-    run = lite.start(["a"], results_dir=str(tmp_path / "out")).execute()
-    ref = run.get("a").attempts[0]["batch"]
-    kept = tmp_path / "out" / "raw_files" / f"{ref}.jsonl"
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("{}")
+    lite.answers["a"] = "Hello."
+    run = lite.start(["a"], results_dir=str(tmp_path / "out"), raw_files="on").execute()
 
-    assert run.get("a").raw_file == str(kept)
+    kept = run.get("a").raw_file
+
+    assert kept is not None
+    assert "Hello." in Path(kept).read_text()
+    assert Path(kept).is_relative_to(tmp_path / "out" / "raw_files")
 
 
 def test_an_unknown_key_is_named(lite: Scene) -> None:
