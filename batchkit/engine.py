@@ -169,14 +169,15 @@ class Engine:
                 ending = self._watch(run_ids, threads, leave)
                 if on_tick is not None:
                     on_tick()
+                if ending is None and max_wait is not None:
+                    ending = "timeout" if self._clock.monotonic() - began >= max_wait else None
+                if ending is None and self._clock.wait(interval, stop):
+                    ending = "detached"
                 if ending is not None:
+                    self._leave(threads, leave)
                     return ending
-                if max_wait is not None and self._clock.monotonic() - began >= max_wait:
-                    return "timeout"
-                if self._clock.wait(interval, stop):
-                    return "detached"
         finally:
-            self._leave(threads, leave)
+            leave.set()  # a second Ctrl-C leaves at once: what is open is looked up later
 
     def _watch(
         self, run_ids: Sequence[int], threads: dict[str, threading.Thread], leave: threading.Event

@@ -84,7 +84,10 @@ class Answers:
             at = (page[-1].collected_no or 0, page[-1].seq)
 
     def waiting(self, run_id: int) -> Iterator[Answer]:
-        """Stream released jobs that have not ended, in order of adding."""
+        """Stream released jobs that have not ended, in order of adding.
+
+        An outcome counts from its batch's collection on, for here as for ``ended``.
+        """
         query = (
             select(
                 jobs,
@@ -94,8 +97,10 @@ class Answers:
             )
             .join(lanes, lanes.c.id == jobs.c.lane_id)
             .outerjoin(attempts, _final())
+            .outerjoin(batches, batches.c.id == attempts.c.batch_id)
             .where(jobs.c.run_id == run_id, jobs.c.superseded.is_(False))
-            .where(attempts.c.seq.is_(None), jobs.c.seq < lanes.c.released)
+            .where(or_(attempts.c.seq.is_(None), batches.c.state.in_(LIVE)))
+            .where(jobs.c.seq < lanes.c.released)
             .order_by(jobs.c.no)
         )
         with self._database.read() as connection:

@@ -78,7 +78,6 @@ def test_the_four_lists_add_up_to_the_total_while_it_runs(scene: Scene) -> None:
     assert all(row.cost_usd is None and not row.is_success for row in found["waiting"])
 
 
-@pytest.mark.xfail(reason="store.answers.waiting leaves out what is settled in a live batch")
 def test_a_job_that_is_settled_but_not_yet_collected_still_waits(scene: Scene) -> None:
     """Between the two no job may be missing from the lists."""
     run = scene.start(["a", "b"])
