@@ -264,7 +264,12 @@ def revive(
             .where(attempts.c.seq.in_([row.seq for row in rows]))
             .values(final=False)
         )
-        connection.execute(insert(members), _fresh(connection, run.id, lane_id, rows, changes))
+        cursor = connection.execute(
+            select(lanes.c["cursor"]).where(lanes.c.id == lane_id)
+        ).scalar_one()
+        sent = [row for row in rows if row.seq < cursor]  # the others wait in their lane's range
+        if sent:
+            connection.execute(insert(members), _fresh(connection, run.id, lane_id, sent, changes))
         _uncount(connection, run.id, _count(rows))
         count += len(rows)
     return count

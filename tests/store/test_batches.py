@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -13,6 +12,7 @@ from batchkit.errors import IllegalMove
 from batchkit.model import BatchState, Candidate, Created
 from batchkit.store import Settled, Store
 from batchkit.store.batches import LEASE
+from tests.store.moves import MOVES
 from tests.store.scenes import (
     ACCOUNT,
     LATER,
@@ -37,40 +37,6 @@ from tests.store.scenes import (
     states_of,
     taken,
 )
-
-Call = Callable[[Store, int, int], bool]
-
-MOVES: dict[str, tuple[states.Move, Call]] = {
-    "send": (states.SEND, lambda s, b, n: s.batches.send(b, n, NOW)),
-    "accept": (
-        states.ACCEPT,
-        lambda s, b, n: s.batches.accept(b, n, Created(f"ref-{b}", NOW), NOW, NOW),
-    ),
-    "unsend": (
-        states.UNSEND,
-        lambda s, b, n: s.batches.unsend(b, n, NOW, keep_file=False, at=LATER),
-    ),
-    "refuse": (
-        states.REFUSE,
-        lambda s, b, n: s.batches.void(states.REFUSE, b, n, NOW, "bad", "turned away"),
-    ),
-    "drop": (
-        states.DROP,
-        lambda s, b, n: s.batches.void(states.DROP, b, n, NOW, "gone", "its spool is gone"),
-    ),
-    "defer": (
-        states.DEFER,
-        lambda s, b, n: s.batches.defer(b, n, replace(said("failed"), ref=f"ref-{b}"), NOW, LATER),
-    ),
-    "shrink": (
-        states.SHRINK,
-        lambda s, b, n: s.batches.void(states.SHRINK, b, n, NOW, "large", "too large"),
-    ),
-    "end": (states.END, lambda s, b, n: s.batches.end(b, n, said("completed"), LATER, NOW)),
-    "disown": (states.DISOWN, lambda s, b, n: s.batches.disown(b, n, NOW)),
-    "collect": (states.COLLECT, lambda s, b, n: s.batches.collect(b, n, NOW)),
-    "abandon": (states.ABANDON, lambda s, b, n: s.batches.abandon(b, n, NOW)),
-}
 
 WAYS: dict[BatchState, list[str]] = {
     BatchState.SEALED: [],
