@@ -1,11 +1,15 @@
-"""How Alembic meets the store: one migration set for SQLite and Postgres."""
+"""How Alembic meets the store: one migration set for SQLite and Postgres.
+
+From the second migration on, every operation names ``op.get_context().version_table_schema`` as its
+schema: None on SQLite. What alters a table ignores the translation that creating one goes by.
+"""
 
 from __future__ import annotations
 
 import os
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, MetaData, text
 
 from batchkit.store.database import Database
 from batchkit.store.tables import SCHEMA, metadata
@@ -16,6 +20,18 @@ def _database() -> Database:
     return given or Database(os.environ.get("BATCHKIT_DATABASE_URL", ".batchkit/batchkit.db"))
 
 
+def _is_drafting() -> bool:
+    return bool(context.config.attributes.get("drafting"))
+
+
+def _without_schema() -> MetaData:
+    """Return the tables as SQLite has them, to compare with."""
+    plain = MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(plain, schema=None)
+    return plain
+
+
 def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
     if not is_sqlite:
         # Two processes may meet an empty database at the same moment: one after the other.
@@ -23,10 +39,10 @@ def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=_without_schema() if is_sqlite and not _is_drafting() else metadata,
         version_table_schema=None if is_sqlite else SCHEMA,
         include_schemas=not is_sqlite,
-        include_name=lambda name, kind, _parents: kind != "schema" or name == SCHEMA,
+        include_name=lambda name, kind, _: is_sqlite or kind != "schema" or name == SCHEMA,
         render_as_batch=False,
         compare_type=False,
     )

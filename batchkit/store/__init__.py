@@ -37,7 +37,11 @@ class Store:
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
         self.database = Database(where)
-        migrate.ensure(self.database)
+        try:
+            migrate.ensure(self.database)
+        except BaseException:
+            self.database.close()
+            raise
         self.runs = Runs(self.database)
         self.jobs = Jobs(self.database)
         self.batches = Batches(self.database)
