@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from batchkit import documents, pricing, requests
 from batchkit.builder import keys
@@ -20,13 +22,12 @@ from batchkit.builder.asking import (
     paths_of,
 )
 from batchkit.builder.job import FilePath, Job
-from batchkit.builder.templates import Brakes, Template, Templates
+from batchkit.builder.templates import CUSTOM_ID, Brakes, Template, Templates
 from batchkit.errors import ValidationError
 from batchkit.model import Attachment, Document, Json, Request
 from batchkit.store import NewJob
 from batchkit.weighing import weigh
 
-_CUSTOM_ID = "x" * 48
 _PER_FILE = 512
 _CACHED = 256
 
@@ -50,22 +51,15 @@ class Adding:
         check_shape(job)
         paths = paths_of(job)
         template = self._templates.of(job, job.prompt if paths else None, brakes, day)
-        if job.prompt is not None and not job.prompt.strip():
-            raise BadInput("The prompt is empty: say what to do with prompt=.")
+        _check_prompt(job.prompt)
         metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
         own = _own(job, paths)
         found = [self._inspected(path) for path in paths]
         request = _request(template, own, found)
         _check(template, request)
-        weight = weigh(
-            requests.assemble(template.prepared, own, [Attachment(one, b"") for one in found]),
-            template.price,
-            provider=template.provider.name,
-            dialect=template.provider.traits.dialect,
-        )
+        size = _size(template, own, found)
         unbounded = template.unbounded or _unsized(request, brakes)
         digest = requests.digest(template.data, own, [one.sha256 for one in found])
-        size = _line_bytes(template, own, found)
         derived = keys.of_files(paths) if paths else keys.of_content(digest)
         return NewJob(
             key=named(job, derived, digest),
@@ -78,9 +72,9 @@ class Adding:
             own=own,
             documents=[asdict(one) for one in found] or None,
             metadata=metadata,
-            bytes=size,
-            tokens=weight.tokens,
-            bound=None if unbounded else weight.bound,
+            bytes=size.bytes,
+            tokens=size.tokens,
+            bound=None if unbounded else size.bound,
         )
 
     def _inspected(self, path: FilePath) -> Document:
@@ -135,6 +129,20 @@ def failed_row(job: Job, problem: str, named: Named) -> NewJob:
     )
 
 
+def _check_prompt(prompt: str | None) -> None:
+    if prompt is None:
+        return
+    if not prompt.strip():
+        raise BadInput("The prompt is empty: say what to do with prompt=.")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"The prompt holds half a character at position {error.start}, which is no UTF-8: "
+            "decode its source with errors='replace'."
+        ) from error
+
+
 def _own(job: Job, paths: list[FilePath]) -> Json:
     if job.messages is not None:
         return {"messages": json_copy("messages", list(job.messages))}
@@ -167,7 +175,26 @@ def _unsized(request: Request, brakes: Brakes) -> str | None:
     return why
 
 
-def _line_bytes(template: Template, own: Json, found: list[Document]) -> int:
-    """Return the bytes of the line as sent, files by their size in base64."""
-    line = template.provider.encode(requests.assemble(template.prepared, own), _CUSTOM_ID)
-    return len(line) + sum(-(-one.size * 4 // 3) + _PER_FILE for one in found)
+@dataclass(frozen=True, slots=True)
+class _Size:
+    bytes: int
+    tokens: int
+    bound: int | None
+
+
+def _size(template: Template, own: Json, found: list[Document]) -> _Size:
+    """Bound a request; one that is a prompt and nothing else by what its template has already."""
+    prompt = own.get("prompt")
+    if prompt is not None:
+        tokens = template.tokens_of(prompt)
+        return _Size(template.line + len(orjson.dumps(prompt)), tokens, template.bound_of(tokens))
+    request = requests.assemble(template.prepared, own, [Attachment(one, b"") for one in found])
+    weight = weigh(
+        request,
+        template.price,
+        provider=template.provider.name,
+        dialect=template.provider.traits.dialect,
+    )
+    line = template.provider.encode(requests.assemble(template.prepared, own), CUSTOM_ID)
+    size = len(line) + sum(-(-one.size * 4 // 3) + _PER_FILE for one in found)
+    return _Size(size, weight.tokens, weight.bound)

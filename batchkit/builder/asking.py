@@ -55,13 +55,11 @@ def with_defaults(job: Job, fields: Mapping[str, Any], params: Mapping[str, Any]
 
     ``temperature`` is a parameter like any other from here on.
     """
-    wanted: Json = {
-        name: value for name, value in fields.items() if getattr(job, name) in (None, False)
-    }
-    mixed = {**params, **job.params}
-    temperature = wanted.pop("temperature", None) if job.temperature is None else job.temperature
-    if temperature is not None:
-        mixed["temperature"] = temperature
+    wanted = {name: value for name, value in fields.items() if _is_open(getattr(job, name))}
+    default = wanted.pop("temperature", None)
+    mixed = {**params, "temperature": default, **job.params}
+    if job.temperature is not None:
+        mixed["temperature"] = job.temperature
     own = next((mixed[name] for name in _OUTPUT_NAMES if mixed.get(name) is not None), None)
     if own is not None:
         if job.max_tokens not in (None, own):
@@ -69,6 +67,10 @@ def with_defaults(job: Job, fields: Mapping[str, Any], params: Mapping[str, Any]
         wanted["max_tokens"] = own
     kept = {n: v for n, v in mixed.items() if v is not None and n not in _OUTPUT_NAMES}
     return replace(job, **wanted, temperature=None, params=kept)
+
+
+def _is_open(value: Any) -> bool:
+    return value is None or value is False
 
 
 def check_shape(job: Job) -> None:

@@ -80,6 +80,7 @@ class Draft:
     def __init__(self, opened: Callable[[], tuple[Store, int]]) -> None:
         self._opened = opened
         self._place: tuple[Store, int] | None = None
+        self._is_empty = False
         self._buffer: list[NewJob] = []
         self._bytes = 0
         self.seen = Seen()
@@ -129,6 +130,7 @@ class Draft:
             try:
                 self._merge(new)
             except Taken:
+                self._is_empty = False
                 continue
             return
         raise StateError(
@@ -143,6 +145,7 @@ class Draft:
         store, left = self._where()
         self.flush()
         self._place = (store, target)
+        self._is_empty = False
         self.seen = Seen()
         for page in _pages(store, left):
             self.place(page)
@@ -151,12 +154,14 @@ class Draft:
 
     def _where(self) -> tuple[Store, int]:
         if self._place is None:
-            self._place = self._opened()
+            store, run_id = self._place = self._opened()
+            # Nothing to compare with; should somebody else add here too, a key will be taken.
+            self._is_empty = store.runs.get(run_id).next_no == 0
         return self._place
 
     def _merge(self, new: Sequence[NewJob]) -> None:
         store, run_id = self._where()
-        found = store.jobs.lookup(run_id, [job.key for job in new])
+        found = {} if self._is_empty else store.jobs.lookup(run_id, [job.key for job in new])
         placings = [(job, placing(job, found.get(job.key, ()))) for job in new]
         fresh = [one.append for _, one in placings if one.append is not None]
         stale = [one.replacing for _, one in placings if one.replacing is not None]

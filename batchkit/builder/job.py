@@ -45,7 +45,11 @@ class Job:
     def to_dict(self) -> Json:
         """Return it as JSON data: what was given, the class as ``module:Qualname`` and schema."""
         data = {one.name: getattr(self, one.name) for one in fields(self)}
-        data = {name: value for name, value in data.items() if value not in (None, False, {})}
+        data = {
+            name: value
+            for name, value in data.items()
+            if value is not None and value is not False and value != {}
+        }
         if self.file is not None:
             data["file"] = os.fspath(self.file)
         if self.files is not None:

@@ -19,8 +19,13 @@ from batchkit.model import Json, Price
 from batchkit.money import usd
 from batchkit.providers import Provider
 from batchkit.schemas import AnswerSchema, Dialect, answer_schema
+from batchkit.weighing import weigh
+
+CUSTOM_ID = "x" * 48
+"""Stands in for a custom_id where only a line's size counts."""
 
 _MOST = 1_000
+_NEUTRAL = "?"
 _ARGUMENTS = (
     "messages",
     "file",
@@ -53,7 +58,10 @@ class Brakes:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A stored template with what follows from it. ``unbounded`` says why no bound is known."""
+    """A stored template with what follows from it. ``unbounded`` says why no bound is known.
+
+    ``tokens`` and ``line`` are what a request with an empty prompt has, a bound and bytes.
+    """
 
     data: Json
     digest: bytes
@@ -61,12 +69,26 @@ class Template:
     provider: Provider
     price: Price | None
     unbounded: str | None
+    tokens: int
+    line: int
+    caching: pricing.Caching
 
     @property
     def lane_model(self) -> str:
         """The model of the lane; empty where a batch may mix models."""
         one = self.provider.limits.models == "one"
         return str(self.data["model"]) if one else ""
+
+    def tokens_of(self, prompt: str) -> int:
+        """Return a bound on the tokens of a request with nothing but this prompt."""
+        return self.tokens + len(prompt.encode("utf-8", "surrogatepass"))
+
+    def bound_of(self, tokens: int) -> int | None:
+        """Return the most a request of so many tokens costs, in nano-dollars."""
+        if self.price is None or self.unbounded:
+            return None
+        most = int(self.data["max_tokens"])
+        return pricing.upper_bound(tokens, most, self.price, caching=self.caching)
 
 
 class Templates:
@@ -117,9 +139,10 @@ class Templates:
 
     def _make(self, job: Job, prompt: str | None, brakes: Brakes, day: date) -> Template:
         provider = self.provider_of(job)
-        params = json_copy("The parameters", dict(job.params))
+        params = dict(job.params)
         own_brakes = _own_brakes(params, brakes)
         check_names(params, provider)
+        params = json_copy("The parameters", params)
         if job.enable_citations and not provider.traits.citations:
             raise ValidationError(
                 f"{provider.name} gives no citations: leave enable_citations out, or take a model "
@@ -145,11 +168,13 @@ class Templates:
 
     def _checked(self, data: Json, provider: Provider) -> Template:
         prepared = requests.prepared(data)
-        neutral = requests.assemble(prepared, {"prompt": "?"})
+        neutral = requests.assemble(prepared, {"prompt": _NEUTRAL})
         problems = provider.check(neutral)
         if problems:
             raise ValidationError(" ".join(problems))
         price = requests.price_of(data)
+        weight = weigh(neutral, None, provider=provider.name, dialect=provider.traits.dialect)
+        body = {"params": neutral.params, "extra": neutral.extra_body}
         return Template(
             data=data,
             digest=requests.template_digest(data),
@@ -157,6 +182,9 @@ class Templates:
             provider=provider,
             price=price,
             unbounded=unbounded(data, price),
+            tokens=weight.tokens - len(_NEUTRAL),
+            line=len(provider.encode(neutral, CUSTOM_ID)) - len(orjson.dumps(_NEUTRAL)),
+            caching=pricing.caching_of(provider.name, body),
         )
 
     def _schema(self, model: Any, dialect: Dialect) -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -393,10 +394,7 @@ class Jobs:
             .where(or_(jobs.c.seq >= lanes.c.released, is_unsent(), tried))
             .order_by(jobs.c.no)
         )
-        with self._database.read() as connection:
-            streamed = connection.execution_options(yield_per=_PAGE).execute(query)
-            for row in streamed.mappings():
-                yield made(JobRow, row)
+        yield from self._stream_jobs(query)
 
     def released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes, bool]]:
         """Stream (lane_id, seq, no, key, digest, unsent) of what a run holds, drafts aside."""
@@ -431,10 +429,7 @@ class Jobs:
             .where(jobs.c.superseded.is_(False), ~later)
             .order_by(jobs.c.no)
         )
-        with self._database.read() as connection:
-            streamed = connection.execution_options(yield_per=_PAGE).execute(query)
-            for row in streamed.mappings():
-                yield made(JobRow, row)
+        yield from self._stream_jobs(query)
 
     def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
         query = (
@@ -449,9 +444,17 @@ class Jobs:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
 
     def _stream(self, query: Any) -> Iterator[Any]:
+        """Stream rows; a reader who stops half-way leaves no cursor open behind him."""
         with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=_PAGE).execute(query):
-                yield tuple(row)
+            options = connection.execution_options(yield_per=_PAGE)
+            with closing(options.execute(query)) as rows:
+                yield from rows
+
+    def _stream_jobs(self, query: Any) -> Iterator[JobRow]:
+        with self._database.read() as connection:
+            options = connection.execution_options(yield_per=_PAGE)
+            with closing(options.execute(query)) as rows:
+                yield from (made(JobRow, row) for row in rows.mappings())
 
     def _keep_templates(self, connection: Connection, run_id: int, new: Sequence[NewJob]) -> None:
         for digest, data in {job.template_digest: job.template for job in new}.items():
@@ -537,16 +540,15 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
             (jobs.c.seq < lanes.c.released).label("released"),
             jobs.c.documents,
             jobs.c.metadata,
-            jobs.c.superseded,
             templates.c.digest.label("template_digest"),
+            jobs.c.superseded,
         )
         .join(lanes, lanes.c.id == jobs.c.lane_id)
         .join(templates, templates.c.id == jobs.c.template_id)
         .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
         .order_by(jobs.c.revision)
     )
-    for row in connection.execute(query).mappings():
-        yield made(Known, row)
+    return (Known(*row) for row in connection.execute(query))  # the order of its fields
 
 
 def _numbers(connection: Connection, run_id: int, count: int) -> int:
