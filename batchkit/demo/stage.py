@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batchkit.errors import ConfigError
 from batchkit.providers import Provider
-from batchkit.simulator import PortTaken, Simulator
+from batchkit.simulator import Outcome, PortTaken, Simulator
 
 SCALE = 60.0
 """Simulated seconds in a real one: an hour's batch takes a minute."""
@@ -84,4 +84,7 @@ def _listening(folder: Path, port: int) -> Simulator:
 
 
 def _new(folder: Path, port: int) -> Simulator:
-    return Simulator(folder, port=port, scale=SCALE, batch_seconds=_BATCH_SECONDS)
+    # A rule, so that a document that happens to hold the simulator's markers is only a document.
+    return Simulator(
+        folder, port=port, scale=SCALE, batch_seconds=_BATCH_SECONDS, rule=lambda asked: Outcome()
+    )

@@ -1,4 +1,4 @@
-"""Runs to look at: bought from the simulator, whose batches take a second."""
+"""Runs to look at: bought from the simulator, whose batches take half a second."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Note(BaseModel):
 @pytest.fixture
 def providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
     """Both providers at once, found by the environment."""
-    with Simulator(tmp_path / "simulator", scale=600.0, batch_seconds=(480.0, 480.0)) as simulator:
+    with Simulator(tmp_path / "simulator", scale=600.0, batch_seconds=(300.0, 300.0)) as simulator:
         monkeypatch.setenv("BATCHKIT_PACE", "600")
         monkeypatch.setenv("OPENAI_BASE_URL", simulator.openai_url)
         monkeypatch.setenv("ANTHROPIC_BASE_URL", simulator.anthropic_url)

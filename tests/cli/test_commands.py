@@ -27,13 +27,13 @@ REFUSED = "Title: Bribe\nAmount: 5 [[sim:refuse]]"
 @pytest.fixture
 def done(add: Add) -> str:
     """A run with two answers."""
-    return add("done", *PROMPTS).run().id
+    return add("done", *PROMPTS).run(progress_interval=0.05).id
 
 
 @pytest.fixture
 def mixed(add: Add) -> str:
     """A run with an answer and a refusal."""
-    return add("mixed", PROMPTS[0], REFUSED).run().id
+    return add("mixed", PROMPTS[0], REFUSED).run(progress_interval=0.05).id
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_class_that_is_not_there_is_one_clear_line(
 
 def test_errors_groups_by_reason_with_examples(add: Add, command: Command, data: Data) -> None:
     refused = [f"{REFUSED} number {number}" for number in range(5)]
-    add("refusals", PROMPTS[0], *refused).run()
+    add("refusals", PROMPTS[0], *refused).run(progress_interval=0.05)
 
     (reason,) = data("errors", "refusals")
 
@@ -337,7 +337,7 @@ def test_resume_once_does_what_needs_no_waiting(
 
 def test_resume_raises_a_cost_limit(add: Add, command: Command, data: Data) -> None:
     batch = add("poor", *PROMPTS, items_per_batch=1).add_cost_limit(usd=0.0003)
-    batch.run()
+    batch.run(progress_interval=0.05)
     held = data("status", "poor")
     assert command("status", "poor").exit_code in (0, 4)
     if held["waiting_for"] == "budget":

@@ -158,12 +158,12 @@ def test_the_demo_ends_with_typed_rows_and_where_everything_is() -> None:
 
 @pytest.mark.slow
 def test_the_demo_reads_a_folder(tmp_path: Path) -> None:
+    """What is a marker to the simulator elsewhere is only text here."""
     folder = tmp_path / "letters"
     folder.mkdir()
     for number in range(3):
-        (folder / f"{number}.txt").write_text(
-            f"Title: Letter {number}\nDate: 2026-10-0{number + 1}"
-        )
+        text = f"Title: Letter {number}\nDate: 2026-10-0{number + 1}\n[[sim:expire]]"
+        (folder / f"{number}.txt").write_text(text)
 
     done = run(str(folder))
 
