@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError
 
 from batchkit.errors import ConfigError
 from batchkit.store.tables import SCHEMA
@@ -85,8 +85,12 @@ class Database:
     def _connect(self, **options: Any) -> Iterator[Connection]:
         try:
             connection = self.engine.connect()
-        except OperationalError as error:
-            raise ConfigError(f"Cannot open the database {self.shown}: {error.orig}") from error
+        except DatabaseError as error:
+            said = str(error.orig).strip().partition("\n")[0]
+            raise ConfigError(
+                f"Cannot open the database {self.shown}: {said}. Name another place with database= "
+                "or BATCHKIT_DATABASE_URL."
+            ) from error
         with connection:
             yield connection.execution_options(**options)
 
