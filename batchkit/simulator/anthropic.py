@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from batchkit.simulator import anthropic_bodies
+from batchkit.simulator import anthropic_bodies, limits
 from batchkit.simulator.clock import rfc3339
 from batchkit.simulator.course import duration
 from batchkit.simulator.office import Office, cancelled, retry_count
@@ -49,14 +49,25 @@ def _answer(call: Call, office: Office) -> Reply:
     key = office.key_of(call)
     if not office.admits(key):
         return refused(401, "invalid x-api-key" if key else "x-api-key header is required")
-    parts = call.path.removeprefix("/v1/").strip("/").split("/")
     if not call.headers.get("anthropic-version"):
         return refused(400, "anthropic-version: header is required")
-    per_minute = office.settings.requests_per_minute
-    if parts[:2] == ["messages", "batches"] and office.over_rate(
-        f"anthropic/{call.workspace}", per_minute, 60, call.now
-    ):
-        return refused(429, "This request would exceed your organization's rate limit.")
+    settings, meter = office.settings, office.meter("anthropic", call.workspace)
+    parts = call.path.removeprefix("/v1/").strip("/").split("/")
+    limited = parts[:2] == ["messages", "batches"]
+    full = meter.admit(call.now, settings.requests_per_minute if limited else 0)
+    reply = _answered(call, office, parts) if full is None else _over_rate(full)
+    told = limits.anthropic_headers(
+        meter, call.now, settings.requests_per_minute, settings.tokens_per_minute
+    )
+    return replace(reply, headers={**told, **reply.headers})
+
+
+def _over_rate(seconds: float) -> Reply:
+    message = "This request would exceed your organization's rate limit."
+    return refused(429, message, headers=limits.wait(seconds))
+
+
+def _answered(call: Call, office: Office, parts: list[str]) -> Reply:
     try:
         return _dispatch(call, office, parts)
     except Malformed as exc:
@@ -114,8 +125,9 @@ def _version(call: Call) -> str:
 
 
 def _ask(call: Call, office: Office) -> Reply:
-    if call.workspace in office.world.broke:
-        return refused(402, "Your credit balance is too low to access the Anthropic API.")
+    unpaid = _unpaid(call, office) or _over_tokens(call, office)
+    if unpaid is not None:
+        return unpaid
     params = call.json()
     answer = anthropic_bodies.answer(
         params, office.desk(call, "anthropic", call.now), _version(call)
@@ -124,6 +136,22 @@ def _ask(call: Call, office: Office) -> Reply:
     if answer.stuck:
         return refused(529, "Overloaded")
     return said(answer.body, answer.status)
+
+
+def _unpaid(call: Call, office: Office) -> Reply | None:
+    """Return the refusal of what costs, where there is no money left; None where there is."""
+    if call.workspace in office.world.broke:
+        return refused(402, "Your credit balance is too low to access the Anthropic API.")
+    if call.workspace in office.world.capped:
+        message = "You have reached the spend limit of your organization's tier."
+        return refused(429, message, "enforced_spend_limit_reached", {})
+    return None
+
+
+def _over_tokens(call: Call, office: Office) -> Reply | None:
+    limit, meter = office.settings.tokens_per_minute, office.meter("anthropic", call.workspace)
+    _, tokens_in, tokens_out, frees = meter.used(call.now)
+    return _over_rate(frees) if limit and tokens_in + tokens_out >= limit else None
 
 
 def _count(call: Call, office: Office) -> Reply:
@@ -157,8 +185,9 @@ def _batches(call: Call, office: Office, rest: list[str]) -> Reply:
 
 
 def _create(call: Call, office: Office) -> Reply:
-    if call.workspace in office.world.broke:
-        return refused(402, "Your credit balance is too low to access the Anthropic API.")
+    unpaid = _unpaid(call, office)
+    if unpaid is not None:
+        return unpaid
     body = call.json()
     problem = _create_problem(call, office, body)
     if problem is not None:
@@ -237,6 +266,7 @@ def _new_batch(call: Call, office: Office, requests: list[Json]) -> Batch:
         number=number,
     )
     with world.lock:
+        batch = office.storm.befall(batch)
         world.keep(batch)
         world.note(Knock(call.now, "anthropic.batches.create", 200, retry_count(call), batch.id))
     return batch

@@ -10,12 +10,16 @@ import orjson
 from batchkit.simulator.course import ran_by
 from batchkit.simulator.office import Office
 from batchkit.simulator.runner import body_hash, read_lines
-from batchkit.simulator.world import Batch, Knock
+from batchkit.simulator.world import Batch, Knock, Strike
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One request of one batch; `executed` says that it ran, `billed` that it costs."""
+    """One request of one batch; `executed` says that it ran, `billed` that it costs.
+
+    `whole` is False where its result line is missing or cannot be read; `mishap` is what the
+    fault plan did to it.
+    """
 
     batch_id: str
     custom_id: str
@@ -24,6 +28,8 @@ class Entry:
     billed: bool
     input_tokens: int
     output_tokens: int
+    whole: bool = True
+    mishap: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Ledger:
     batches: tuple[BatchEntry, ...]
     entries: tuple[Entry, ...]
     knocks: tuple[Knock, ...]
+    strikes: tuple[Strike, ...] = ()
 
     def executed(self, custom_id: str) -> int:
         """Return how often a request with this custom_id was executed."""
@@ -74,6 +81,26 @@ class Ledger:
         """
         return [body for body, times in self.by_body().items() if times > 1]
 
+    def bought_needlessly(self) -> list[str]:
+        """Return the hashes of the bodies that were billed again although an answer was there.
+
+        A body whose line came unreadable, or not at all, may be bought again.
+        """
+        whole: dict[str, int] = {}
+        for entry in self.entries:
+            if entry.billed and entry.whole:
+                whole[entry.body_hash] = whole.get(entry.body_hash, 0) + 1
+        return [body for body, times in whole.items() if times > 1]
+
+    def faults(self) -> dict[str, int]:
+        """Return how often what went wrong: `route: kind`, and what befell requests."""
+        found: dict[str, int] = {}
+        names = [f"{strike.route}: {strike.kind}" for strike in self.strikes]
+        names += [f"request: {entry.mishap}" for entry in self.entries if entry.mishap]
+        for name in names:
+            found[name] = found.get(name, 0) + 1
+        return found
+
     def creates(self) -> list[Knock]:
         """Return the batches' creates that were accepted, in order."""
         return [knock for knock in self.knocks if knock.route.endswith("batches.create")]
@@ -95,7 +122,9 @@ def ledger_of(office: Office, now: float) -> Ledger:
         mine = list(_entries(office, batch, now))
         entries += mine
         batches.append(_batch_entry(office, batch, mine))
-    return Ledger(now, tuple(batches), tuple(entries), tuple(office.world.knocks))
+    return Ledger(
+        now, tuple(batches), tuple(entries), tuple(office.world.knocks), tuple(office.world.strikes)
+    )
 
 
 def _batch_entry(office: Office, batch: Batch, entries: list[Entry]) -> BatchEntry:
@@ -123,10 +152,18 @@ def _entries(office: Office, batch: Batch, now: float) -> Iterator[Entry]:
         return
     office.progress(batch, now)
     for index, line in enumerate(read_lines(office.world.run_path(batch.id, "book"))):
-        custom_id, digest, ran, billed, tokens_in, tokens_out = line
+        custom_id, digest, ran, billed, tokens_in, tokens_out, whole, mishap = (*line, True, "")[:8]
         ran = ran and index < done
         yield Entry(
-            batch.id, custom_id, digest, ran, billed and ran, tokens_in * ran, tokens_out * ran
+            batch.id,
+            custom_id,
+            digest,
+            ran,
+            billed and ran,
+            tokens_in * ran,
+            tokens_out * ran,
+            whole,
+            mishap * ran,
         )
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchkit.simulator.course import Course, course, ran_by
+from batchkit.simulator.limits import Meter
 from batchkit.simulator.outcomes import Rule
 from batchkit.simulator.prompt import Unfit
 from batchkit.simulator.runner import Run, body_hash, execute
 from batchkit.simulator.settings import Settings
+from batchkit.simulator.storm import Storm
 from batchkit.simulator.wire import Call, FileBody, Reply
 from batchkit.simulator.world import Batch, Dialect, Knock, StoredFile, World
 from batchkit.simulator.writer import Answer, Desk, Schema
@@ -33,6 +35,8 @@ class Office:
     locks: dict[str, threading.Lock] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=dict)
+    meters: dict[str, Meter] = field(default_factory=dict)
+    storm: Storm = field(kw_only=True)
 
     def key_of(self, call: Call) -> str:
         """Return the API key a call carries, or an empty string."""
@@ -69,6 +73,7 @@ class Office:
             counts=dict(self.world.counts) if batched else self.world.counts,
             now=now,
             batched=batched,
+            mishaps=self.storm.mishaps_of(call_or_batch) if batched else None,
         )
         return desk
 
@@ -171,8 +176,17 @@ class Office:
             self.rates[name] = recent if full else [*recent, now]
         return full
 
+    def meter(self, dialect: Dialect, workspace: str) -> Meter:
+        """Return what counts a workspace's calls of the last minute."""
+        with self.world.lock:
+            return self.meters.setdefault(f"{dialect}/{workspace}", Meter())
+
     def note_answer(self, call: Call, route: str, body: Any, answer: Answer) -> None:
-        """Enter a real-time request in the ledger."""
+        """Enter a real-time request in the ledger, and in what the rate limits count."""
+        dialect: Dialect = "openai" if route.startswith("openai") else "anthropic"
+        self.meter(dialect, call.workspace).spend(
+            call.now, answer.input_tokens, answer.output_tokens
+        )
         self.world.note(
             Knock(
                 call.now,
@@ -229,7 +243,8 @@ class Office:
 
     def _result_files(self, batch: Batch, plan: Course, run: Run) -> dict[str, str | None]:
         out = self._result_file(batch, plan, "out") if run.outputs else None
-        err = self._result_file(batch, plan, "err") if run.errors else None
+        whole = self.settings.azure and plan.end == "completed"
+        err = self._result_file(batch, plan, "err") if run.errors or whole else None
         none = "" if self.settings.no_file_id == "empty" else None
         return {"output_file_id": out or none, "error_file_id": err or none}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
-from batchkit.simulator import openai_bodies
+from batchkit.simulator import azure, limits, openai_bodies
 from batchkit.simulator.course import Course, duration
 from batchkit.simulator.office import Office, cancelled, retry_count
 from batchkit.simulator.openai_validation import REAL_TIME, create_problem, survey
@@ -13,12 +14,6 @@ from batchkit.simulator.prompt import Unfit
 from batchkit.simulator.settings import DAY
 from batchkit.simulator.wire import Call, Json, Malformed, Reply, said
 from batchkit.simulator.world import Batch, Knock, StoredFile
-
-_RATE_HEADERS = {
-    "x-ratelimit-limit-requests": "10000",
-    "x-ratelimit-remaining-requests": "9999",
-    "x-ratelimit-reset-requests": "6ms",
-}
 
 
 def refused(status: int, message: str, code: str | None = None, param: str | None = None) -> Reply:
@@ -31,15 +26,26 @@ def answer(call: Call, office: Office) -> Reply:
     """Answer a call."""
     key = office.key_of(call)
     if not office.admits(key):
+        if office.settings.azure:
+            return azure.refused_key()
         masked = f"{key[:3]}***{key[-4:]}" if key else "none"
         return refused(401, f"Incorrect API key provided: {masked}.", "invalid_api_key")
-    parts = call.path.removeprefix("/v1/").strip("/").split("/")
-    if office.over_rate(
-        f"openai/{call.workspace}", office.settings.requests_per_minute, 60, call.now
-    ):
-        return refused(429, "Rate limit reached for requests.", "rate_limit_exceeded")
+    settings, meter = office.settings, office.meter("openai", call.workspace)
+    full = meter.admit(call.now, settings.requests_per_minute)
+    if full is None:
+        reply = _answered(call, office)
+    else:
+        reply = refused(429, "Rate limit reached for requests.", "rate_limit_exceeded")
+        reply = replace(reply, headers=limits.wait(full))
+    told = limits.openai_headers(
+        meter, call.now, settings.requests_per_minute, settings.tokens_per_minute
+    )
+    return replace(reply, headers={**told, **reply.headers})
+
+
+def _answered(call: Call, office: Office) -> Reply:
     try:
-        return _dispatch(call, office, parts)
+        return _dispatch(call, office, call.path.removeprefix("/v1/").strip("/").split("/"))
     except Malformed as exc:
         return refused(400, f"We could not parse the JSON body of your request. {exc}")
 
@@ -91,8 +97,9 @@ def _models() -> Reply:
 
 
 def _ask(call: Call, office: Office, endpoint: str) -> Reply:
-    if call.workspace in office.world.broke:
-        return refused(429, "You exceeded your current quota.", "insufficient_quota")
+    problem = _unpaid(call, office) or _over_tokens(call, office)
+    if problem is not None:
+        return problem
     body = call.json()
     answer = openai_bodies.answer(endpoint, body, office.desk(call, "openai", call.now))
     office.note_answer(call, f"openai.{endpoint[4:].replace('/', '.')}", body, answer)
@@ -100,7 +107,26 @@ def _ask(call: Call, office: Office, endpoint: str) -> Reply:
         return refused(
             500, "The server had an error while processing your request.", "server_error"
         )
-    return said(answer.body, answer.status, _RATE_HEADERS)
+    return said(answer.body, answer.status)
+
+
+def _unpaid(call: Call, office: Office) -> Reply | None:
+    """Return the refusal of what costs, where there is no money left; None where there is."""
+    if call.workspace in office.world.broke:
+        return refused(429, "You exceeded your current quota.", "insufficient_quota")
+    if call.workspace in office.world.capped:
+        reply = refused(429, "Billing hard limit has been reached.", "billing_hard_limit_reached")
+        return replace(reply, headers={})
+    return None
+
+
+def _over_tokens(call: Call, office: Office) -> Reply | None:
+    limit, meter = office.settings.tokens_per_minute, office.meter("openai", call.workspace)
+    _, tokens_in, tokens_out, frees = meter.used(call.now)
+    if not limit or tokens_in + tokens_out < limit:
+        return None
+    reply = refused(429, "Rate limit reached for tokens.", "rate_limit_exceeded")
+    return replace(reply, headers=limits.wait(frees))
 
 
 def _count(call: Call, office: Office) -> Reply:
@@ -253,8 +279,9 @@ def _list_batches(call: Call, office: Office) -> Reply:
 
 def _create(call: Call, office: Office) -> Reply:
     body = call.json()
-    if call.workspace in office.world.broke:
-        return refused(429, "Billing hard limit has been reached.", "insufficient_quota")
+    unpaid = _unpaid(call, office)
+    if unpaid is not None:
+        return unpaid
     problem = create_problem(body, office.world, call.workspace, call.now)
     if problem is not None:
         return refused(400, problem.message, problem.code, problem.param)
@@ -263,7 +290,7 @@ def _create(call: Call, office: Office) -> Reply:
     ):
         return refused(429, "Rate limit reached for batch creation.", "rate_limit_exceeded")
     with office.world.lock:
-        batch = _new_batch(call, office, body)
+        batch = office.storm.befall(_new_batch(call, office, body))
         office.world.keep(batch)
         office.world.note(
             Knock(call.now, "openai.batches.create", 200, retry_count(call), batch.id)
@@ -318,7 +345,7 @@ def batch_object(batch: Batch, office: Office, now: float, *, fresh: bool = Fals
     status = "validating" if fresh else _status(batch, plan, now)
     done, failed = (0, 0) if status in ("validating", "failed") else office.progress(batch, now)
     over = batch.ended_at is not None
-    return {
+    shown = {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.endpoint,
@@ -332,7 +359,7 @@ def batch_object(batch: Batch, office: Office, now: float, *, fresh: bool = Fals
         "output_file_id": batch.output_file_id if over else None,
         "error_file_id": batch.error_file_id if over else None,
         "created_at": int(batch.created_at),
-        "expires_at": int(plan.expires_at),
+        "expires_at": None if plan.expires_at == math.inf else int(plan.expires_at),
         **_stamps(batch, plan, status, now),
         "request_counts": {
             "total": 0 if status in ("validating", "failed") else batch.total,
@@ -342,6 +369,7 @@ def batch_object(batch: Batch, office: Office, now: float, *, fresh: bool = Fals
         "usage": _usage(batch) if over and status != "failed" else None,
         "metadata": batch.metadata,
     }
+    return azure.dressed(shown) if office.settings.azure else shown
 
 
 def _status(batch: Batch, plan: Course, now: float) -> str:

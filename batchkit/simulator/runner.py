@@ -7,6 +7,7 @@ report progress, and again if a cancel changes how far it came.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from batchkit.simulator.world import Batch, Tally, World
 from batchkit.simulator.writer import Answer, Desk
 
 _WINDOW = 512
+_UNREADABLE = frozenset({"missing", "garbled", "utf8"})
 _UNRUN = {
     "expired": {
         "code": "batch_expired",
@@ -84,10 +86,20 @@ def execute(world: World, batch: Batch, plan: Course, until: int, desk: Desk) ->
             file.flush()
     for part in parts:
         part.replace(part.with_suffix(""))
+    if not desk.settings.final_newline:
+        for part in parts[:2]:
+            _chop(part.with_suffix(""))
     run.counts = {
         key: value for key, value in desk.counts.items() if world.counts.get(key) != value
     }
     return run
+
+
+def _chop(path: Path) -> None:
+    """Take a file's last line end away."""
+    size = path.stat().st_size
+    if size:
+        os.truncate(path, size - 1)
 
 
 def requests_of(world: World, batch: Batch) -> Iterator[Json]:
@@ -125,7 +137,7 @@ def _one(
     answer, custom_id = None, str(request["custom_id"])
     body = request["body" if batch.dialect == "openai" else "params"]
     if index < run.until:
-        desk.now = turn_of(batch, plan, index)
+        desk.turn(index, turn_of(batch, plan, index))
         answer = _answer(batch, body, desk, custom_id)
         if answer.stuck:
             run.stuck.append(index)
@@ -138,7 +150,7 @@ def _one(
         run.outputs += good
         run.errors += not good
         target.add(_spoilt(line, faults, custom_id) if faults else line)
-    files[2].add(_entry(custom_id, body, answer))
+    files[2].add(_entry(custom_id, body, answer, desk.struck if answer else ""))
 
 
 def _answer(batch: Batch, body: Any, desk: Desk, custom_id: str) -> Answer:
@@ -163,12 +175,14 @@ def _count(run: Run, index: int, answer: Answer | None) -> None:
     sums[6] += answer.reasoning_tokens
 
 
-def _entry(custom_id: str, body: Any, answer: Answer | None) -> bytes:
+def _entry(custom_id: str, body: Any, answer: Answer | None, mishap: str) -> bytes:
     ran = answer is not None
     billed = answer is not None and answer.billed
     tokens = (answer.input_tokens, answer.output_tokens) if answer is not None else (0, 0)
+    whole = answer is None or not answer.faults & _UNREADABLE
     return orjson.dumps(
-        [custom_id, body_hash(body), ran, billed, *tokens], option=orjson.OPT_APPEND_NEWLINE
+        [custom_id, body_hash(body), ran, billed, *tokens, whole, mishap],
+        option=orjson.OPT_APPEND_NEWLINE,
     )
 
 

@@ -17,6 +17,9 @@ class Settings:
     `batch_seconds` is the range from which each batch draws, by seed and id, how long it runs.
     `allowed_keys` empty means any key that does not contain "wrong" or "invalid".
     `workspaces` maps an API key to a workspace; keys that are not in it share `"default"`.
+    `cancel_finishes` is the share of what a cancel finds unrun that runs all the same.
+    `azure` makes OpenAI's front speak as Azure's does.
+    `webhook_url`, on this machine only, hears of the ends of OpenAI's batches.
     `enqueued_tokens` maps a model prefix to OpenAI's queue limit, `""` to all others.
     """
 
@@ -26,6 +29,7 @@ class Settings:
     validating_seconds: float = 3.0
     finalizing_seconds: float = 2.0
     cancelling_seconds: float = 60.0
+    cancel_finishes: float = 0.0
     window_seconds: float = DAY
     openai_retention: float = 30 * DAY
     anthropic_retention: float = 29 * DAY
@@ -39,6 +43,7 @@ class Settings:
     sampling_refused: Literal["create", "item"] = "item"
     creates_per_hour: int = 2_000
     requests_per_minute: int = 0
+    tokens_per_minute: int = 0
     counts_per_minute: int = 0
     enqueued_tokens: Mapping[str, int] = field(default_factory=dict)
     queued_requests: int = 0
@@ -54,3 +59,7 @@ class Settings:
     cache_hit_rate: float = 1.0
     reasoning_tokens: int = 0
     shuffle: bool = True
+    final_newline: bool = True
+    azure: bool = False
+    webhook_url: str = ""
+    webhook_secret: str = "whsec_c2ltdWxhdG9yLXdlYmhvb2stc2VjcmV0"

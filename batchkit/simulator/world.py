@@ -66,6 +66,9 @@ class Batch:
 
     `problems` is what OpenAI's validation found; `stuck` that a request never runs, so that only
     the window's end or a cancel ends it; `tokens` what it takes of OpenAI's queue.
+    What a fault plan did to it: after this `share` of its requests it stands still, it expires
+    `expires_in` after its create, and is `finalizing` for so long. `announced`: a webhook told
+    its end.
     """
 
     id: str
@@ -90,6 +93,22 @@ class Batch:
     error_file_id: str | None = None
     deleted: bool = False
     number: int = 0
+    share: float | None = None
+    expires_in: float | None = None
+    finalizing: float | None = None
+    announced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """A fault that struck: the `nth` call of a route, or the `nth` batch with its `ref`."""
+
+    at: float
+    route: str
+    nth: int
+    kind: str
+    rule: str = ""
+    ref: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +139,9 @@ class World:
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, Batch] = {}
         self.knocks: list[Knock] = []
+        self.strikes: list[Strike] = []
         self.counts: dict[str, int] = {}
-        self.revoked: set[str] = set()
-        self.broke: set[str] = set()
+        self.barred: dict[str, set[str]] = {"revoked": set(), "broke": set(), "capped": set()}
         self.lock = threading.RLock()
         self._seed = seed
         self._number = 0
@@ -180,11 +199,39 @@ class World:
                 self.counts.update(counts)
                 self._write({"counts": counts})
 
-    def set_account(self, *, revoked: set[str], broke: set[str]) -> None:
-        """Write which keys are revoked and which workspaces have no credit."""
+    def strike(self, strike: Strike) -> None:
+        """Write that a fault struck."""
         with self.lock:
-            self.revoked, self.broke = revoked, broke
-            self._write({"revoked": sorted(revoked), "broke": sorted(broke)})
+            self.strikes.append(strike)
+            self._write({"strike": strike})
+
+    @property
+    def revoked(self) -> set[str]:
+        """The keys that are refused."""
+        return self.barred["revoked"]
+
+    @property
+    def broke(self) -> set[str]:
+        """The workspaces without credit."""
+        return self.barred["broke"]
+
+    @property
+    def capped(self) -> set[str]:
+        """The workspaces whose spend limit is reached."""
+        return self.barred["capped"]
+
+    def bar(self, what: str, name: str) -> None:
+        """Write that a key is revoked, or a workspace broke or capped."""
+        self._set_barred(what, self.barred[what] | {name})
+
+    def unbar(self, what: str, name: str) -> None:
+        """Write that it no longer is."""
+        self._set_barred(what, self.barred[what] - {name})
+
+    def _set_barred(self, what: str, names: set[str]) -> None:
+        with self.lock:
+            self.barred[what] = names
+            self._write({what: sorted(names)})
 
     def change(self, batch_id: str, **changes: Any) -> Batch:
         """Write some fields of a batch."""
@@ -204,8 +251,10 @@ class World:
                 self.knocks.append(Knock(**value["knock"]))
             elif "counts" in value:
                 self.counts.update(value["counts"])
-            elif "revoked" in value:
-                self.revoked, self.broke = set(value["revoked"]), set(value["broke"])
+            elif "strike" in value:
+                self.strikes.append(Strike(**value["strike"]))
+            else:
+                self.barred |= {what: set(names) for what, names in value.items()}
         numbers = [file.number for file in self.files.values()]
         numbers += [batch.number for batch in self.batches.values()]
         self._number = max(numbers, default=0)

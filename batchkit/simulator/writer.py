@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from batchkit.simulator.outcomes import Asked, Outcome, Rule, counted, marked
+from batchkit.simulator.outcomes import ANSWERED, Asked, Outcome, Rule, counted, marked, outcome_of
 from batchkit.simulator.prompt import Fetch, Prompt, output_tokens
 from batchkit.simulator.schema import compile_schema
 from batchkit.simulator.settings import Settings
@@ -73,7 +73,8 @@ class Desk:
     """What answering needs to know besides the request.
 
     `caches` remembers the prompt prefixes written to the cache; `counts` how often a prompt
-    with a counting marker was executed before.
+    with a counting marker was executed before. `mishap` is what the fault plan has for the
+    request at hand, `struck` what came of it.
     """
 
     settings: Settings
@@ -84,6 +85,14 @@ class Desk:
     counts: MutableMapping[str, int] = field(default_factory=dict)
     now: float = 0.0
     batched: bool = False
+    mishaps: Callable[[int], str] | None = None
+    mishap: str = ""
+    struck: str = ""
+
+    def turn(self, index: int, now: float) -> None:
+        """Come to the request at `index` of a batch, and to what the fault plan does to it."""
+        self.now, self.struck = now, ""
+        self.mishap = self.mishaps(index) if self.mishaps is not None else ""
 
     def knows(self, model: object) -> bool:
         """Return whether there is such a model."""
@@ -115,7 +124,11 @@ class Desk:
             decided = self.rule(asked)
             if decided is not None:
                 return decided
-        return marked(text, nth)
+        outcome = marked(text, nth)
+        if not self.mishap or outcome is not ANSWERED:
+            return outcome
+        self.struck = self.mishap
+        return outcome_of(self.mishap)
 
     def _count(self, text: str) -> int:
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
