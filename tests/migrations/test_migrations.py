@@ -113,9 +113,9 @@ def _rows() -> Iterable[tuple[str, str, dict[str, Any]]]:
         yield f"proof {proof}", BATCH, _batch("running", proof=proof)
     for reason in END_REASONS:
         yield f"reason {reason}", BATCH, _batch("ended", reason=reason)
-    for state in ATTEMPT_STATES:
-        values = {"seq": 1, "state": state, "final": state != "again", "kind": "exact"}
-        yield f"attempt {state}", ATTEMPT, values
+    for name in ATTEMPT_STATES:
+        values = {"seq": 1, "state": name, "final": name != "again", "kind": "exact"}
+        yield f"attempt {name}", ATTEMPT, values
     for cost in CostKind:
         yield (
             f"cost {cost}",

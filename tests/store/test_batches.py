@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -185,7 +186,7 @@ def test_a_seal_fits_the_limit_to_the_last_nano(store: Store) -> None:
 @pytest.mark.parametrize("wish", ["draft", "cancelled", "deadline", "held", "live"])
 def test_a_wish_forbids_a_seal(store: Store, wish: str) -> None:
     """The wishes are part of the guard: whoever comes later than the wish gets nothing."""
-    extra = {"deadline_at": NOW} if wish == "deadline" else {}
+    extra: dict[str, Any] = {"deadline_at": NOW} if wish == "deadline" else {}
     run = draft(store, jobs(10), **extra) if wish == "draft" else opened(store, **extra)
     if wish == "cancelled":
         store.runs.request_cancel(run.id, NOW)
