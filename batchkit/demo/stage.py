@@ -21,6 +21,7 @@ SCALE = 60.0
 
 _FIRST_PORT, _PORTS = 20_000, 10_000
 _BATCH_SECONDS = (120.0, 420.0)
+_WINDOW_SECONDS = 480.0
 
 
 @contextmanager
@@ -84,7 +85,13 @@ def _listening(folder: Path, port: int) -> Simulator:
 
 
 def _new(folder: Path, port: int) -> Simulator:
-    # A rule, so that a document that happens to hold the simulator's markers is only a document.
+    # A document that happens to hold the simulator's markers is only a document: a rule goes before
+    # them, and the short window ends a batch that `[[sim:expire]]` would keep open for a day.
     return Simulator(
-        folder, port=port, scale=SCALE, batch_seconds=_BATCH_SECONDS, rule=lambda asked: Outcome()
+        folder,
+        port=port,
+        scale=SCALE,
+        rule=lambda asked: Outcome(),
+        batch_seconds=_BATCH_SECONDS,
+        window_seconds=_WINDOW_SECONDS,
     )
