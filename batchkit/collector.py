@@ -87,6 +87,8 @@ class Collector:
         return closed
 
     def _step(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        if batch.end_reason == "lost" and batch.proof == "provisional":
+            return self._disown(batch, lease, now, refuse=False)
         if batch.end_reason == "lost":
             return self._abandon(batch, lease, now)
         if batch.end_reason == "failed":
@@ -112,7 +114,7 @@ class Collector:
         case = self._case(batch, now)
         ours, others, nameless = self._settle_all(case, self._provider.outcomes(download))
         if batch.proof == "provisional" and others and not ours:
-            return self._store.batches.disown(batch.id, lease, now)
+            return self._disown(batch, lease, now)
         if others:
             self._store.events.add(
                 batch.run_id, now, "unknown_ids", batch_id=batch.id, lines=others
@@ -120,6 +122,13 @@ class Collector:
         upload = Path(batch.spool) if batch.spool else None
         rawfiles.keep(case.run.settings, str(batch.token), upload, download)
         return self._close(case, lease, nameless)
+
+    def _disown(self, batch: BatchRow, lease: int, now: datetime, *, refuse: bool = True) -> bool:
+        """It was a stranger's, or it is gone: look for ours again."""
+        landed = self._store.batches.disown(batch.id, lease, now, refuse=refuse)
+        if not landed:  # a twin of the same size is unclear: when that is settled
+            self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
+        return landed
 
     def _close(self, case: _Case, lease: int, nameless: int = 0) -> bool:
         """Account for the jobs without a line, then book everything."""

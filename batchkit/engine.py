@@ -10,7 +10,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -104,11 +105,35 @@ class Engine:
         the key at hand cannot see the runs' batches.
         """
         self._prepare(run_ids)
-        if once:
-            return self._drive_once(run_ids, stop, on_tick)
+        with self._leases_renewed():
+            if once:
+                return self._drive_once(run_ids, stop, on_tick)
+            if not isinstance(self._clock, SystemClock):
+                return self._drive_here(run_ids, stop, max_wait, on_tick)
+            return self._drive_threads(run_ids, stop, max_wait, on_tick, interval)
+
+    @contextmanager
+    def _leases_renewed(self) -> Iterator[None]:
+        """Keep what we work on while we live: an upload may take longer than a lease.
+
+        A process that is stopped renews nothing, and another takes over.
+        """
         if not isinstance(self._clock, SystemClock):
-            return self._drive_here(run_ids, stop, max_wait, on_tick)
-        return self._drive_threads(run_ids, stop, max_wait, on_tick, interval)
+            yield
+            return
+        over = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(over,), name="batchkit-leases")
+        beating.daemon = True
+        beating.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _beat(self, over: threading.Event) -> None:
+        wait = self._store.batches.renew(self._owner, self._clock.now())
+        while not self._clock.wait(wait.total_seconds(), over):
+            wait = self._store.batches.renew(self._owner, self._clock.now())
 
     def tick(self, run_ids: Sequence[int]) -> int:
         """Make one pass of every step, in this thread; return how much moved."""

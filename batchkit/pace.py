@@ -16,7 +16,6 @@ class Pace:
     longest_poll: float = 900.0
     first_look: float = 5.0
     longest_look: float = 600.0
-    look_apart: float = 120.0
     missing: float = 900.0
     longest_pause: float = 600.0
 

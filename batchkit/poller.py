@@ -110,7 +110,11 @@ class Poller:
         """A 404 flaps after a create and is final only when retention is over."""
         since = batch.missing_since or now
         limit = (batch.accepted_at or now) + self._provider.traits.retention
-        if now >= limit:
+        # What may be a stranger's is not waited for: they delete theirs as they like.
+        unproven = batch.proof == "provisional" and self._pace.is_old(
+            since, now, self._pace.missing
+        )
+        if now >= limit or unproven:
             lost = BatchStatus(
                 str(batch.ref), "gone", ended=True, reason="lost", error_message=str(error)
             )

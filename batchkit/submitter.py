@@ -9,6 +9,7 @@ happened, and asks the provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,17 +18,26 @@ from typing import TypeAlias
 from batchkit import states
 from batchkit.cutting import Cutter
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
-from batchkit.model import BatchState, Candidate, Spool, Waiting, Window
+from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace
 from batchkit.providers import Provider
 from batchkit.spools import Spools
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 
 _SLACK = timedelta(minutes=10)
-"""How far clocks may differ when a listing is searched; the look corrects for the rest."""
+"""How far off the provider's time may be as we reckon it."""
 
-_CLIENT_TIMEOUT = 900.0
-"""Seconds after which no create of ours can still be under way: the longest total deadline."""
+_APART = timedelta(seconds=120)
+"""How far apart, by the provider's clock, two looks must be that find nothing."""
+
+_DAY = timedelta(hours=25)
+"""How far back a listing is searched where the proof is certain and the time unknown."""
+
+_CLIENT_TIMEOUT = timedelta(seconds=900)
+"""After which no create of ours can still be under way, by the provider's clock."""
+
+_ENOUGH_LOOKS = 9
+"""Complete looks that take longer than all of that, should the provider's clock stand still."""
 
 
 @dataclass(slots=True)
@@ -60,6 +70,7 @@ class Submitter:
         self._owner = owner
         self._pace = pace
         self._cutter = Cutter(store, provider, account, spools, owner)
+        self._heard: tuple[datetime, datetime] | None = None
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:
         """Look up what is unclear, send what is sealed, then cut and send while there is room."""
@@ -108,7 +119,10 @@ class Submitter:
             return False
         if not self._is_ready(batch, lease, now):
             return False
-        if not self._store.batches.send(batch.id, lease, now):
+        heard_at = self._provider_time(batch, lease, now)
+        if heard_at is None and not self._provider.traits.metadata:
+            return False
+        if not self._store.batches.send(batch.id, lease, now, heard_at=heard_at):
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
             return False
         spool = self._spool(batch)
@@ -138,10 +152,39 @@ class Submitter:
             )
             return False
         self._store.accounts.answered(self._account.id)
+        self._hear(search.now, now)
         found = _best(search.candidates)
         if found is not None:
             return self._adopt(batch, found, search.candidates, lease, now)
-        return self._not_found(batch, lease, now, complete=search.complete)
+        return self._not_found(batch, search, lease, now)
+
+    def _hear(self, told: datetime | None, now: datetime) -> None:
+        if told is not None:
+            self._heard = (told, now)
+
+    def _provider_time(self, batch: BatchRow, lease: int, now: datetime) -> datetime | None:
+        """Return the time at the provider; ask where a lost create is found by its time alone.
+
+        Our clock only bridges minutes: what was heard longer ago, or before somebody set the clock
+        back, does not count. None if it is not known, or could not be asked for just now.
+        """
+        if self._heard is not None:
+            told, then = self._heard
+            if timedelta(0) <= now - then <= _SLACK:
+                return told + (now - then)
+        if self._provider.traits.metadata:
+            return None
+        try:
+            look = self._provider.find(self._spool(batch), None, Window(now, now), ())
+        except ProviderUnavailable as error:
+            self._silent(batch, lease, now, error.retry_after)
+            return None
+        except (ProviderRefused, ProviderGarbled) as error:
+            self._note_refusal(error, now)
+            self._store.batches.later(batch.id, lease, now + self._pace.seconds(60))
+            return None
+        self._hear(look.now, now)
+        return look.now or now
 
     def _drop_unwanted(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         run = self._store.runs.get(batch.run_id)
@@ -208,8 +251,24 @@ class Submitter:
             self._refused(batch, error, lease, now)
             return False
         self._store.accounts.answered(self._account.id)
+        self._hear(created.at, now)
         poll_at = now + self._pace.poll_after(timedelta(0))
-        return self._store.batches.accept(batch.id, lease, created, now, poll_at)
+        landed = self._store.batches.accept(batch.id, lease, created, now, poll_at)
+        if not landed:
+            self._came_late(batch, created.ref, now)
+        return landed
+
+    def _came_late(self, batch: BatchRow, ref: str, now: datetime) -> None:
+        """We were paused past our lease: what we made is one too many if another has its own.
+
+        While nobody has, the next look finds ours.
+        """
+        fresh = self._store.batches.get(batch.id)
+        if fresh.ref is None or fresh.ref == ref or fresh.token != batch.token:
+            return
+        self._store.events.add(batch.run_id, now, "twin", ref=ref, kept=fresh.ref)
+        with suppress(ProviderUnavailable, ProviderRefused, ProviderGarbled):
+            self._provider.cancel(ref)
 
     def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
         """Act on a clear no: nothing arrived."""
@@ -266,17 +325,36 @@ class Submitter:
             except (ProviderUnavailable, ProviderRefused, ProviderGarbled):
                 continue
 
-    def _not_found(self, batch: BatchRow, lease: int, now: datetime, *, complete: bool) -> bool:
-        looks = batch.looks + int(complete)
-        long_enough = self._pace.is_old(batch.looked_at, now, self._pace.look_apart)
-        over = self._pace.is_old(batch.intent_at, now, self._pace.look_apart)
-        if complete and looks >= 2 and long_enough and over:
+    def _not_found(self, batch: BatchRow, search: Search, lease: int, now: datetime) -> bool:
+        """Look again; send again only when nothing of ours can be there or still arrive."""
+        looks = batch.looks + int(search.complete)
+        if search.complete and self._is_gone(batch, looks, search.now or now, now):
             if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+                self._look_later(batch, lease, now)
                 return False
             return self._unsend(batch, lease, now, keep_file=False, at=now)
         next_at = now + self._pace.look_after(looks)
-        self._store.batches.looked(batch.id, lease, now, next_at, complete=complete)
+        self._store.batches.looked(
+            batch.id, lease, search.now or now, next_at, complete=search.complete
+        )
         return False
+
+    def _is_gone(self, batch: BatchRow, looks: int, there: datetime, now: datetime) -> bool:
+        """Two complete looks minutes apart, after our timeout: by the provider's clock.
+
+        Ours may have been set since. Without a time of the intent at the provider the first look
+        stands in for it, or our clock where the uploaded file is deleted first, too.
+        """
+        if looks >= _ENOUGH_LOOKS:
+            return True
+        if batch.looked_at is None or there - batch.looked_at < _APART:
+            return False
+        if there - batch.looked_at >= _CLIENT_TIMEOUT:
+            return True
+        if batch.heard_at is not None:
+            return there - batch.heard_at >= _CLIENT_TIMEOUT
+        intent = batch.intent_at or now
+        return self._provider.traits.stages and now - intent >= _CLIENT_TIMEOUT
 
     def _unsend(
         self, batch: BatchRow, lease: int, now: datetime, *, keep_file: bool, at: datetime
@@ -318,7 +396,10 @@ class Submitter:
         return self._store.batches.refs(self._account.id) | set(batch.refused_refs)
 
     def _window(self, batch: BatchRow, now: datetime) -> Window:
-        return Window((batch.intent_at or now) - _SLACK, now + _SLACK)
+        """When it may have arrived, by the provider's clock as far as that is known."""
+        if batch.heard_at is not None:
+            return Window(batch.heard_at - _SLACK, batch.heard_at + _CLIENT_TIMEOUT + _SLACK)
+        return Window((batch.intent_at or now) - _DAY, now + _DAY)
 
     def _spool(self, batch: BatchRow) -> Spool:
         lane = self._store.jobs.lane(batch.lane_id or 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from batchkit import states
@@ -52,6 +52,20 @@ class Batches:
         """Give a lane back."""
         with self._database.write() as connection:
             _let_go(connection, lanes, lane_id, lease_no)
+
+    def renew(self, owner: str, now: datetime) -> timedelta:
+        """Hold on to everything this owner works on: a call may take longer than a lease.
+
+        Returns after how long to do it again. What has lapsed is not taken back.
+        """
+        with self._database.write() as connection:
+            for table in (batches, lanes):
+                connection.execute(
+                    update(table)
+                    .where(table.c.lease_owner == owner, table.c.lease_until > now)
+                    .values(lease_until=now + LEASE)
+                )
+        return LEASE / 3
 
     def holds(self, batch_id: int, lease_no: int, owner: str) -> bool:
         """Say whether a lease is still ours, as the database sees it."""
@@ -109,9 +123,15 @@ class Batches:
             return found
 
     def refs(self, account_id: int) -> set[str]:
-        """Return every ref of an account that is some batch's already."""
+        """Return every ref at an account's provider that is some batch's already.
+
+        Of other keys, too: they may lead into the same workspace.
+        """
+        place = (accounts.c.provider, accounts.c.base_url)
+        mine = select(*place).where(accounts.c.id == account_id)
+        same = select(accounts.c.id).where(tuple_(*place).in_(mine))
         query = select(batches.c.ref).where(
-            batches.c.account_id == account_id, batches.c.ref.is_not(None)
+            batches.c.account_id.in_(same), batches.c.ref.is_not(None)
         )
         with self._database.read() as connection:
             return {str(ref) for ref in connection.execute(query).scalars()}
@@ -167,8 +187,13 @@ class Batches:
         except (_Refused, IntegrityError):
             return None
 
-    def send(self, batch_id: int, lease_no: int, now: datetime, *, again: bool = False) -> bool:
-        """Write down that a create is about to be made, unless a wish forbids it."""
+    def send(
+        self, batch_id: int, lease_no: int, now: datetime, *, heard_at: datetime | None = None
+    ) -> bool:
+        """Write down that a create is about to be made, unless a wish forbids it.
+
+        ``heard_at`` is the provider's time at that moment, as far as it is known.
+        """
         try:
             with self._database.write(durable=True) as connection:
                 landed = _move(
@@ -179,6 +204,7 @@ class Batches:
                     now,
                     _may_send(now),
                     intent_at=now,
+                    heard_at=heard_at,
                     poll_at=now,
                     looks=0,
                     looked_at=None,
@@ -248,7 +274,10 @@ class Batches:
     def looked(
         self, batch_id: int, lease_no: int, now: datetime, next_at: datetime, *, complete: bool
     ) -> bool:
-        """Record a look for a lost create that settled nothing yet."""
+        """Record a look for a lost create that settled nothing yet.
+
+        ``now`` is the provider's time of the look, where it told it: nobody sets that clock back.
+        """
         with self._database.write() as connection:
             landed = connection.execute(
                 update(batches)
@@ -363,9 +392,10 @@ class Batches:
         """Record that the provider was asked to stop."""
         return self.later(batch_id, lease_no, now, cancel_sent_at=now)
 
-    def disown(self, batch_id: int, lease_no: int, now: datetime) -> bool:
+    def disown(self, batch_id: int, lease_no: int, now: datetime, *, refuse: bool = True) -> bool:
         """Give a stranger's batch back and look for ours again, from the first look on.
 
+        ``refuse`` remembers that it is not ours; without, a look may take it again.
         Nothing is booked. False also while a twin of the same size is unclear on this account.
         """
         try:
@@ -377,13 +407,14 @@ class Batches:
                     batch_id,
                     lease_no,
                     now,
-                    refused_refs=[*batch.refused_refs, batch.ref],
+                    refused_refs=[*batch.refused_refs, *([batch.ref] if refuse else [])],
                     ref=None,
                     proof=None,
                     accepted_at=None,
                     ended_at=None,
                     end_reason=None,
                     results_until=None,
+                    missing_since=None,
                     looks=0,
                     looked_at=None,
                     poll_at=now,

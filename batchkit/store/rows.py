@@ -167,6 +167,7 @@ class BatchRow:
     cancel_sent_at: datetime | None
     sealed_at: datetime | None
     intent_at: datetime | None
+    heard_at: datetime | None
     looked_at: datetime | None
     looks: int
     accepted_at: datetime | None

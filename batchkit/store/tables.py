@@ -232,6 +232,7 @@ batches = Table(
     Column("cancel_sent_at", UtcDateTime),
     Column("sealed_at", UtcDateTime),
     Column("intent_at", UtcDateTime),
+    Column("heard_at", UtcDateTime),
     Column("looked_at", UtcDateTime),
     Column("looks", Integer, nullable=False, server_default="0"),
     Column("accepted_at", UtcDateTime),

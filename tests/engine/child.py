@@ -8,13 +8,15 @@ and every call to a provider; the proxies that know them live here, not in the p
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,12 @@ import psycopg
 
 from batchkit.collector import Collector
 from batchkit.engine import Engine
+from batchkit.errors import ProviderUnavailable
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
 from batchkit.store import Store
 from batchkit.store.database import Database
+from batchkit.tokens import count_o200k
 from tests.engine.mutants import MUTANTS
 from tests.engine.sharing import SharedClock
 
@@ -152,8 +156,22 @@ def _live(task: dict[str, Any], into: int) -> None:
     os._exit(0)
 
 
+def warm_up() -> None:
+    """Load what is loaded when first used, so that a fork starts at once."""
+    ssl.create_default_context = functools.cache(ssl.create_default_context)
+    count_o200k("warm")
+    nowhere = "http://127.0.0.1:9"
+    for provider in (
+        OpenAIResponses(api_key="none", base_url=f"{nowhere}/v1"),
+        Anthropic(api_key="none", base_url=nowhere),
+    ):
+        with suppress(ProviderUnavailable):
+            provider.poll("nothing")
+
+
 def serve() -> None:
     """Fork a process for every line on stdin."""
+    warm_up()
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(orjson.dumps(_fork(orjson.loads(line))) + b"\n")
         sys.stdout.buffer.flush()
