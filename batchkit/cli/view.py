@@ -36,7 +36,7 @@ def _lines(
 
 def summary(state: dict[str, Any]) -> str:
     """Say in one line how far a run is."""
-    from batchkit import status
+    from batchkit.run import status
 
     return f"{state['state']}: {status.line(state)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from batchkit import providers, settings
@@ -10,9 +11,9 @@ from batchkit.clock import SystemClock
 from batchkit.console import Console
 from batchkit.engine import Engine
 from batchkit.errors import BatchkitError
-from batchkit.folders import ResultsFolder
-from batchkit.progress import Progress, Wanted
-from batchkit.signals import Detach
+from batchkit.export.folders import ResultsFolder
+from batchkit.run.progress import Progress, Wanted
+from batchkit.run.signals import Detach
 from batchkit.store import RunRow, Store
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Convoy:
 
     def __init__(self, where: str, project: str | None) -> None:
         self._store = Store(where)
+        weakref.finalize(self._store, self._store.database.close)
         self._project = settings.project(project)
         self._clock = SystemClock()
         self._console = Console()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from batchkit.signals import Detach
+from batchkit.run.signals import Detach
 from tests.run.scenes import Scene
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from batchkit.folders import MARKER, Names, file_name, own_folder, write_results
+from batchkit.export.folders import MARKER, Names, file_name, own_folder, write_results
 from batchkit.results import JobResult
 from batchkit.testing import Course
 from tests.run.scenes import Scene

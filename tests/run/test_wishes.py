@@ -9,7 +9,7 @@ import pytest
 
 from batchkit.errors import ValidationError
 from batchkit.model import Code
-from batchkit.retries import can_work
+from batchkit.run.retries import can_work
 from batchkit.testing import Course
 from tests.run.scenes import Invoice, Scene, asking
 
@@ -132,7 +132,7 @@ def test_a_retry_starts_no_draft(scene: Scene) -> None:
 def test_a_retry_that_was_killed_half_way_can_be_repeated(scene: Scene) -> None:
     """Its revisions were appended and never released."""
     run = failed(scene)
-    from batchkit.retries import Revision, pick
+    from batchkit.run.retries import Revision, pick
 
     picked = pick(scene.store, scene.run_id, ("failed",), None, ["c"], {"prompt": "again"})
     half = Revision(

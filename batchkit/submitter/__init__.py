@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import states
-from batchkit.cutting import Cutter
+from batchkit.submitter.cutting import Cutter
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from batchkit.clock import Clock
 from batchkit.console import Console
-from batchkit.folders import ResultsFolder
+from batchkit.export.folders import ResultsFolder
 from batchkit.model import Json
-from batchkit.status import Gauge, batches_of, line
+from batchkit.run.status import Gauge, batches_of, line
 from batchkit.store import Store
 
 OnProgress: TypeAlias = Callable[[Json, float, dict[str, Json]], object]

@@ -11,7 +11,7 @@ from batchkit.model import FINAL_JOB_STATES, JobState, Json, RunSpec
 from batchkit.money import optional_dollars
 from batchkit.rawfiles import folder_of
 from batchkit.results import JobResult, Reader
-from batchkit.status import stamp
+from batchkit.run.status import stamp
 from batchkit.store import Answer, JobRow, RunRow, Store
 
 _SENT = ("max_tokens", "note")

@@ -13,20 +13,20 @@ from typing import Any
 from batchkit import settings
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console
-from batchkit.drives import Driver
 from batchkit.errors import RunNotFoundError, ValidationError
 from batchkit.export import export
-from batchkit.folders import ResultsFolder
+from batchkit.export.folders import ResultsFolder
 from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
 from batchkit.money import usd
-from batchkit.progress import OnProgress, Wanted
 from batchkit.providers import Provider
 from batchkit.results import JobResult, Reader, cursor_place
-from batchkit.retries import RETRIED, Revision, pick, with_tokens
-from batchkit.status import Gauge, batches_of, line, stamp
+from batchkit.run.drives import Driver
+from batchkit.run.progress import OnProgress, Wanted
+from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
+from batchkit.run.status import Gauge, batches_of, line, stamp
+from batchkit.run.stories import JobStory, answers_of, story_of
+from batchkit.run.twins import driving_twin, streaming_twin, twin
 from batchkit.store import RunRow, Store
-from batchkit.stories import JobStory, answers_of, story_of
-from batchkit.twins import driving_twin, streaming_twin, twin
 
 _ENDED = tuple(state.value for state in FINAL_JOB_STATES)
 _WAITING = (JobState.PENDING.value, JobState.ACTIVE.value)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import orjson
 
 from batchkit.errors import ConfigError, ValidationError
-from batchkit.folders import write_results
+from batchkit.export.folders import write_results
 from batchkit.model import Json
 from batchkit.results import JobResult, plain
 

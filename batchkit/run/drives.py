@@ -11,10 +11,10 @@ from batchkit import settings
 from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.engine import Ending, Engine
-from batchkit.folders import ResultsFolder
-from batchkit.progress import Progress, Wanted
+from batchkit.export.folders import ResultsFolder
 from batchkit.providers import Provider
-from batchkit.signals import Detach
+from batchkit.run.progress import Progress, Wanted
+from batchkit.run.signals import Detach
 from batchkit.store import RunRow, Store
 
 
