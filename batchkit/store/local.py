@@ -62,7 +62,7 @@ def book(
     connection.execute(insert(attempts), values)
 
 
-def count_released(connection: Connection, run_id: int, lane_id: int, watermark: int) -> None:
+def ended_drafts(connection: Connection, lane_id: int, watermark: int) -> dict[str, int]:
     """Count the answers of a draft that is about to be released up to ``watermark``."""
     counted = connection.execute(
         select(attempts.c.state, func.count())
@@ -70,7 +70,7 @@ def count_released(connection: Connection, run_id: int, lane_id: int, watermark:
         .where(attempts.c.seq >= _watermark(connection, lane_id), attempts.c.seq < watermark)
         .group_by(attempts.c.state)
     )
-    _uncount(connection, run_id, {str(state): -int(n) for state, n in counted})
+    return {str(state): int(n) for state, n in counted}
 
 
 def still_waiting(

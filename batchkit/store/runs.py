@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -106,7 +107,7 @@ class Runs:
             sent = [*opening.superseded, *sorted(set(opening.dropped) - set(dropped))]
             superseded = local.supersede(connection, run, sent)
             removed = local.remove(connection, dropped)
-            added = _release(connection, run_id, opening.released)
+            added, ended = _release(connection, opening.released)
             connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id)
@@ -118,6 +119,7 @@ class Runs:
                     waiting_for=None,
                     waiting_since=None,
                     waiting_detail=None,
+                    **{state: runs.c[state] + n for state, n in ended.items()},
                     **opening.limits,
                 )
             )
@@ -283,10 +285,14 @@ def _deadline(run: RunRow, seconds: float | None, now: datetime) -> datetime | N
     return now + timedelta(seconds=seconds)
 
 
-def _release(connection: Connection, run_id: int, released: Mapping[int, int]) -> int:
-    added = 0
+def _release(connection: Connection, released: Mapping[int, int]) -> tuple[int, Counter[str]]:
+    """Move the watermarks; return how many jobs came in, and how many of them had ended, by state.
+
+    Both go into one UPDATE of the run: more jobs ended than there are is a broken CHECK.
+    """
+    added, ended = 0, Counter[str]()
     for lane_id, watermark in released.items():
-        local.count_released(connection, run_id, lane_id, watermark)
+        ended.update(local.ended_drafts(connection, lane_id, watermark))
         counted = connection.execute(
             select(func.count())
             .select_from(jobs.join(lanes, lanes.c.id == jobs.c.lane_id))
@@ -299,7 +305,7 @@ def _release(connection: Connection, run_id: int, released: Mapping[int, int]) -
             .values(released=watermark)
         )
         added += int(counted)
-    return added
+    return added, ended
 
 
 def _locked(connection: Connection, run_id: int) -> RunRow:

@@ -412,6 +412,17 @@ def test_a_test_answers_a_draft_and_counts_when_the_run_opens(store: Store) -> N
     assert [row.seq for row in store.jobs.span(lane.id, 0, 3)] == [0, 2]
 
 
+def test_a_tested_draft_is_released_into_a_run_that_had_ended(store: Store) -> None:
+    """At no moment have more jobs ended than there are: the database would refuse it."""
+    run = opened(store, 1)
+    collected(store, sealed(store, run, 0, 1))
+    store.jobs.append(run.id, jobs(1, start=1))
+    store.jobs.keep_test(run.id, lane_of(store, run).id, outcome(1, attempt_no=0), NOW)
+    after = store.runs.open(run.id, opening(store, run.id), NOW)
+    assert (after.completed, after.total) == (2, 2)
+    assert sound(store, run).is_done
+
+
 def test_a_tested_draft_that_is_replaced_costs_and_counts_no_more(store: Store) -> None:
     """What was spent stays spent; the new content is asked."""
     run = draft(store, jobs(1))
