@@ -64,7 +64,7 @@ _STORMY: dict[str, Any] = {
     ],
     "batches": [
         {"what": "expire", "rate": 0.5, "most": 1, "share": 0.6, "seconds": 1_500},
-        {"what": "token-limit", "rate": 0.15, "most": 2},
+        {"what": "token-limit", "rate": 0.4, "most": 2},
         {"what": "finalize", "rate": 0.1, "most": 2, "seconds": 1_800},
     ],
     "requests": [

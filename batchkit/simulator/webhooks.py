@@ -24,6 +24,7 @@ GIVES_UP = 72 * 3_600.0
 
 _STALE, _FIRST_RETRY, _TIMEOUT = 600.0, 60.0, 5.0
 _HELD = 3_600.0
+_STRANGERS = ("forged", "stale", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,9 @@ class Webhooks:
     def _with_mishap(self, due: _Due) -> Iterator[_Due]:
         rule = self._storm.webhook(len(self._known), due.at)
         what = rule.what if rule is not None else ""
-        if what in ("forged", "stale", "unknown"):
+        if what in _STRANGERS:
             yield _stranger(due, what)
+            what = ""
         if what == "lost":
             self._office.world.change(due.batch_id, announced=True)
             return
@@ -122,14 +124,14 @@ class Webhooks:
     def _deliver(self, due: _Due, now: float) -> None:
         status = self._post(due)
         self.sent.append(Delivery(now, due.webhook_id, due.type, due.batch_id, due.mishap, status))
-        if self.sent[-1].accepted or due.mishap in ("forged", "stale", "unknown"):
+        if self.sent[-1].accepted or due.mishap in _STRANGERS:
             self._taken(due)
         elif now - due.made_at < GIVES_UP:
             later = now + _FIRST_RETRY * 2**due.tries
             self._waiting.append(replace(due, at=later, tries=due.tries + 1))
 
     def _taken(self, due: _Due) -> None:
-        if due.mishap not in ("forged", "stale", "unknown"):
+        if due.mishap not in _STRANGERS:
             self._office.world.change(due.batch_id, announced=True)
         self._waiting = [
             replace(one, behind=False) if one.batch_id != due.batch_id else one
