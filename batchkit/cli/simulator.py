@@ -33,7 +33,7 @@ def simulate(port: int, folder: Path, scale: float, instant: bool) -> None:
     import threading
 
     from batchkit.errors import ConfigError
-    from batchkit.simulator import PortTaken, Simulator
+    from batchkit.simulator import FolderTaken, PortTaken, Simulator
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,6 +44,10 @@ def simulate(port: int, folder: Path, scale: float, instant: bool) -> None:
         raise ConfigError(
             f"Port {port} is taken by another program: choose another with --port, or --port 0 "
             "for any that is free."
+        ) from error
+    except FolderTaken as error:
+        raise ConfigError(
+            f"Another simulator serves {folder}: stop it, or choose another with --folder."
         ) from error
     except OSError as error:
         raise ConfigError(f"{folder} cannot be used: {error.strerror}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batchkit.errors import ConfigError
 from batchkit.providers import Provider
-from batchkit.simulator import Outcome, PortTaken, Simulator
+from batchkit.simulator import FolderTaken, Outcome, PortTaken, Simulator
 
 SCALE = 60.0
 """Simulated seconds in a real one: an hour's batch takes a minute."""
@@ -77,10 +77,14 @@ def _started(folder: Path) -> Simulator:
 def _listening(folder: Path, port: int) -> Simulator:
     try:
         return _new(folder, port).start()
+    except FolderTaken as error:
+        raise ConfigError(
+            f"Another demo runs in {folder.parent}: wait for it, or stop it first."
+        ) from error
     except PortTaken as error:
         raise ConfigError(
-            f"Port {port}, where this demo's simulator served before, is taken: probably another "
-            f"demo runs in this folder. Wait for it, or start afresh: rm -r {folder.parent}"
+            f"Port {port}, where this demo's simulator served before, is taken by another program. "
+            f"End that, or start afresh: rm -r {folder.parent}"
         ) from error
 
 

@@ -135,7 +135,7 @@ def test_the_simulator_is_the_same_one_again(tmp_path: Path) -> None:
 def test_two_demos_in_one_folder_are_told_so(tmp_path: Path) -> None:
     with (
         demo.providers_for(None, tmp_path),
-        pytest.raises(ConfigError, match="another demo runs"),
+        pytest.raises(ConfigError, match="Another demo runs"),
         demo.providers_for(None, tmp_path),
     ):
         pass
@@ -177,8 +177,7 @@ def test_the_demo_reads_a_folder(tmp_path: Path) -> None:
     done = run(str(folder))
 
     assert done.returncode == 0, done.stderr
-    assert "Letter 1" in done.stdout
-    assert "2026-10-02" in done.stdout
+    assert all(f"Letter {number}" in done.stdout for number in range(3))
 
 
 @pytest.mark.slow
@@ -193,7 +192,7 @@ def test_a_demo_that_was_stopped_goes_on_and_buys_nothing_twice(
     process = start("--limit", "12")
     with process:
         try:
-            assert comes_true(has_created)
+            assert comes_true(lambda: has_created() or process.poll() is not None)
             process.send_signal(number)
             out, err = process.communicate(timeout=30)
         finally:
