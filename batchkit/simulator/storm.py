@@ -86,7 +86,7 @@ def _befallen(batch: Batch, rule: BatchRule) -> Batch:
         return replace(batch, finalizing=rule.seconds)
     message = (
         f"Enqueued token limit reached for {batch.model} in organization org-simulator. "
-        f"Limit: {max(batch.tokens - 1, 1):,} enqueued tokens. Please try again "
+        "Limit: 2,000,000 enqueued tokens. Please try again "
         "once some in_progress batches have been completed."
     )
     problem = {"code": "token_limit_exceeded", "message": message, "param": None, "line": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import openai
 import pytest
@@ -27,7 +28,7 @@ def azure(start):
 def test_statuses_are_capitalised_times_are_iso_and_counts_null(azure):
     """Until it ends; there is no expiry."""
     sim, client = azure
-    batch = submit(client, [response_body(document(i)) for i in range(3)])
+    batch: Any = submit(client, [response_body(document(i)) for i in range(3)])
     assert batch.status == "Validating"
     assert batch.request_counts.to_dict() == {"total": None, "completed": None, "failed": None}
     assert datetime.fromisoformat(batch.created_at[:19]) == datetime(2026, 11, 1)  # noqa: DTZ001

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anthropic
 import openai
 import pytest
@@ -56,10 +58,11 @@ def test_over_the_limit_says_when_to_come_back(start, talk, chat):
     """`retry-after` is the time until the first call falls out of the minute."""
     sim = start(requests_per_minute=2)
     client, other = talk(sim), chat(sim)
-    for ask, problem in (
+    asks: Any = (
         (client.batches.list, openai.RateLimitError),
         (other.messages.batches.list, anthropic.RateLimitError),
-    ):
+    )
+    for ask, problem in asks:
         ask()
         sim.advance(20)
         ask()
