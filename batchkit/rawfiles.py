@@ -13,8 +13,8 @@ import orjson
 from batchkit.model import Download, RunSpec
 
 _FOLDER = "raw_files"
-_LONG = 1_000
-"""Characters from which on a base64 text is a document, to be kept by reference."""
+_LONG = 100
+"""Characters above which a base64 text takes more room than its reference."""
 
 
 def folder_of(spec: RunSpec, token: str) -> Path | None:

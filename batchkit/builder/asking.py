@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_origin
 
 import orjson
 
@@ -30,6 +32,7 @@ _DEFAULTABLE = (
 )
 """What ``set_default_params`` may set besides the provider's own parameters."""
 
+_SPEAKERS = ("user", "system", "developer")
 _OF_ONE_JOB = ("messages", "prompt", "file", "files", "key", "metadata")
 
 
@@ -100,9 +103,20 @@ def _check_question(job: Job) -> None:
     if job.messages is None and job.prompt is None:
         if has_files:
             raise ValidationError("A file was given without a prompt: say what to do with prompt=.")
-        raise ValidationError("Neither messages nor prompt was given: give one of the two.")
+        raise ValidationError(
+            f"Neither messages nor prompt was given: give one of the two.{_misspelt(job)}"
+        )
     if job.file is not None and job.files is not None:
         raise ValidationError("file and files were both given: put all of them into files.")
+
+
+def _misspelt(job: Job) -> str:
+    """Say which of the given names may have been meant for one of ours."""
+    for name in job.params:
+        near = get_close_matches(name, [one.name for one in dataclass_fields(Job)], n=1)
+        if near:
+            return f" {name} is no parameter: did you mean {near[0]}?"
+    return ""
 
 
 def _check_texts(job: Job) -> None:
@@ -122,6 +136,20 @@ def _check_texts(job: Job) -> None:
             f"messages must be a list of mappings with role and content, not "
             f"{type(job.messages).__name__}."
         )
+    for number, message in enumerate(job.messages or ()):
+        if _is_empty(message):
+            raise ValidationError(
+                f"messages[{number}] of role {message['role']!r} has no content: give it some, or "
+                "leave it out."
+            )
+
+
+def _is_empty(message: Any) -> bool:
+    """Say whether a message that must have content has none; tool calls and the like may."""
+    if not isinstance(message, Mapping) or message.get("role") not in _SPEAKERS:
+        return False
+    content = message.get("content")
+    return not (content.strip() if isinstance(content, str) else content)
 
 
 def _check_numbers(job: Job) -> None:
@@ -138,6 +166,17 @@ def _check_mappings(job: Job) -> None:
         value = getattr(job, name)
         if value is not None and not isinstance(value, Mapping):
             raise ValidationError(f"{name} must be a mapping, not {type(value).__name__}.")
+    if job.response_model is not None and not _is_model(job.response_model):
+        raise ValidationError(
+            f"response_model={job.response_model!r:.80} is not a model. Give a pydantic model "
+            "class, for example: class Invoice(BaseModel): total: float"
+        )
+
+
+def _is_model(given: Any) -> bool:
+    """Say whether answers could be of this type: a bare ``int`` or ``dict`` has no fields."""
+    bare = isinstance(given, type) and get_origin(given) is None
+    return not bare or given.__module__ != "builtins"
 
 
 def paths_of(job: Job) -> list[FilePath]:
