@@ -34,6 +34,12 @@ _CHUNK = 500
 _MOST_DOWNLOADS = 6
 """Downloads that do not agree with the provider's counts before what came is taken as it is."""
 
+_BRAKED = (Code.INVALID_OUTPUT, Code.TRUNCATED, Code.EMPTY_OUTPUT)
+"""What is paid for each time it goes again; the free reasons end by themselves."""
+
+_BRAKE_FROM = 20
+_BRAKE_SHARE = 0.1
+
 AnswerTypes = Mapping[str, Any]
 """The user's answer types at hand in this program, by the name that templates store."""
 
@@ -138,7 +144,20 @@ class Collector:
         closed = self._store.batches.collect(case.batch.id, lease, case.now)
         if closed:
             self._spools.forget(str(case.batch.token))
+            self._brake(case)
         return closed
+
+    def _brake(self, case: _Case) -> None:
+        """Stop a mistake that repeats: more than a tenth of the answers fail for one reason."""
+        answers, codes = self._store.batches.codes(case.run.id)
+        for code in _BRAKED:
+            number = codes.get(code, 0)
+            if number < _BRAKE_FROM or number <= _BRAKE_SHARE * answers:
+                continue
+            shown = self._store.answers.examples(case.run.id, code, 3)
+            told = "; ".join(f"{key}: {error}" for key, error in shown)
+            why = f"{number:,} of {answers:,} answers are {code}, such as {told}"
+            self._store.runs.brake(case.run.id, code.value, why, case.now)
 
     def _abandon(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         case = self._case(batch, now)

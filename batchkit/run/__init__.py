@@ -355,7 +355,7 @@ class BatchRun:
             )
             if late.jobs:
                 self._again(late.jobs, {})
-        self._store.runs.wake(self._run_id, now, limits)
+        self._store.runs.wake(self._run_id, now, limits, reviewed=True)
         for account in self._store.accounts.of_run(self._run_id):
             if account.blocked_at is not None or account.retry_at is not None:
                 self._store.accounts.unblock(account.id)

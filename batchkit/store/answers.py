@@ -108,6 +108,18 @@ class Answers:
             for row in streamed.mappings():
                 yield _waiting(row)
 
+    def examples(self, run_id: int, code: str, limit: int) -> list[tuple[str, str]]:
+        """Return (key, error) of some attempts with this problem, the newest first."""
+        query = (
+            select(jobs.c.key, attempts.c.error)
+            .join(jobs, _job())
+            .where(attempts.c.run_id == run_id, attempts.c.code == code)
+            .order_by(attempts.c.batch_id.desc(), attempts.c.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(str(key), str(error)) for key, error in connection.execute(query)]
+
     def attempts_of(self, lane_id: int, seq: int) -> list[Json]:
         """Return every attempt of one job with its batch, oldest first."""
         query = (

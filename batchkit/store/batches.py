@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -146,17 +147,36 @@ class Batches:
             ).one()
             return Account(row.provider, row.base_url, row.fingerprint)
 
-    def free_members(self, lane_id: int, now: datetime, limit: int) -> list[Member]:
-        """Return jobs of a lane that wait to go again, in order."""
+    def free_members(
+        self, lane_id: int, now: datetime, limit: int, without: Sequence[str] = ()
+    ) -> list[Member]:
+        """Return jobs of a lane that wait to go again, in order; ``without`` are reasons."""
         query = (
             select(members)
             .where(members.c.lane_id == lane_id, members.c.batch_id.is_(None))
             .where(or_(members.c.not_before.is_(None), members.c.not_before <= now))
+            .where(members.c.reason.not_in(without))
             .order_by(members.c.seq)
             .limit(limit)
         )
         with self._database.read() as connection:
             return [made(Member, row) for row in connection.execute(query).mappings()]
+
+    def codes(self, run_id: int) -> tuple[int, dict[str, int]]:
+        """Return how many answers a run's batches brought, and how many had which problem.
+
+        Every attempt that ran is an answer; the sums were written when batches were collected.
+        """
+        query = select(batches.c.codes).where(
+            batches.c.run_id == run_id, batches.c.state == "collected"
+        )
+        total, counted = 0, Counter[str]()
+        with self._database.read() as connection:
+            for codes in connection.execute(query).scalars():
+                total += sum(codes.values())
+                counted.update(codes)
+        counted.pop("", None)
+        return total, dict(counted)
 
     def waiting_members(self, run_id: int) -> dict[str, int]:
         """Count jobs that wait to go again, by reason."""
@@ -442,7 +462,15 @@ class Batches:
             counts, cost, unknown = _counted(connection, batch)
             again = _release_again(connection, batch)
             number = _book(connection, batch, counts, cost, unknown, now)
-            values = {**counts, "again": again, "cost": cost, "reserved": 0, "collected_at": now}
+            codes = _codes(connection, batch)
+            values = {
+                **counts,
+                "codes": codes,
+                "again": again,
+                "cost": cost,
+                "reserved": 0,
+                "collected_at": now,
+            }
             values["collected_no"] = number
             shown = {**counts, "again": again}
             if not _move(connection, move, batch_id, lease_no, now, detail=shown, **values):
@@ -677,6 +705,17 @@ def _counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], i
     if settled != batch.count:
         raise IllegalMove(f"batch {batch.id} holds {batch.count} jobs and {settled} outcomes")
     return _without_superseded(connection, batch, counts), cost, unknown
+
+
+def _codes(connection: Connection, batch: BatchRow) -> dict[str, int]:
+    """Count the attempts that ran by what was wrong with them; "" is nothing."""
+    code = func.coalesce(attempts.c.code, "")
+    rows = connection.execute(
+        select(code, func.count())
+        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id, attempts.c.ran)
+        .group_by(code)
+    )
+    return {str(name): int(n) for name, n in rows}
 
 
 def _without_superseded(

@@ -51,6 +51,7 @@ class RunRow:
     waiting_for: str | None
     waiting_since: datetime | None
     waiting_detail: str | None
+    brakes: Json
     expects_more: bool
     revisions: int
     spent: int
@@ -62,6 +63,11 @@ class RunRow:
     failed: int
     cancelled: int
     cost_unknown: int
+
+    @property
+    def braked(self) -> list[str]:
+        """The reasons that are not tried again until a person says so."""
+        return sorted(code for code, state in self.brakes.items() if state != "off")
 
     @property
     def settings(self) -> RunSpec:
@@ -159,6 +165,7 @@ class BatchRow:
     failed: int
     cancelled: int
     again: int
+    codes: Json
     word: str | None
     end_reason: str | None
     error_code: str | None

@@ -128,14 +128,23 @@ class Runs:
             close_if_done(connection, run_id, now)
             return made(RunRow, _row(connection, run_id))
 
-    def wake(self, run_id: int, now: datetime, limits: Json | None = None) -> RunRow:
-        """Go on with a run after a person looked at it: new limits, no more waiting."""
+    def wake(
+        self, run_id: int, now: datetime, limits: Json | None = None, *, reviewed: bool = False
+    ) -> RunRow:
+        """Go on with a run: new limits, no more waiting.
+
+        ``reviewed`` says that a person looked at it and named it: what was held back for review
+        goes again, and is not held back for the same reason a second time.
+        """
         with self._database.write(durable=True) as connection:
             run = _locked(connection, run_id)
             values = dict(limits or {})
             if "time_limit_s" in values:
                 values["deadline_at"] = _deadline(run, values["time_limit_s"], now)
             values |= {"waiting_for": None, "waiting_since": None, "waiting_detail": None}
+            if reviewed:
+                values |= {"hold_until": None, "hold_reason": None}
+                values["brakes"] = dict.fromkeys(run.brakes, "off")
             connection.execute(update(runs).where(runs.c.id == run_id).values(values))
             if limits:
                 changed = {name: str(value) for name, value in limits.items()}
@@ -212,6 +221,17 @@ class Runs:
             )
             note(connection, run_id, now, "retried", jobs=count, changes=changes)
             return count
+
+    def brake(self, run_id: int, code: str, why: str, now: datetime) -> None:
+        """Stop trying again what fails for one reason, until a person looked at it."""
+        with self._database.write() as connection:
+            run = _locked(connection, run_id)
+            if code in run.brakes:
+                return
+            connection.execute(
+                update(runs).where(runs.c.id == run_id).values(brakes={**run.brakes, code: why})
+            )
+            note(connection, run_id, now, "braked", code=code, why=why)
 
     def hold(self, run_id: int, until: datetime | None, reason: str | None, now: datetime) -> None:
         """Stop (or, with None, let go) sending; polling and collecting go on."""

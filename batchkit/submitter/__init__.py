@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import states
-from batchkit.submitter.cutting import Cutter
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace
 from batchkit.providers import Provider
 from batchkit.spools import Spools
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
+from batchkit.submitter.cutting import Cutter
 
 _SLACK = timedelta(minutes=10)
 """How far off the provider's time may be as we reckon it."""

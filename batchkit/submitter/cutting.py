@@ -70,9 +70,13 @@ class Cutter:
 
     def next_batch(self, run_id: int, now: datetime) -> Sealed:
         """Seal one batch from the first lane that has work; say what hinders if none can be."""
-        hindrance = None
+        hindrance: tuple[Waiting, str] | None = None
+        run = self._store.runs.get(run_id)
         for lane in self._store.jobs.lanes(run_id):
-            if lane.provider != self._provider.name or not self._has_work(lane, now):
+            if lane.provider != self._provider.name:
+                continue
+            if not self._has_work(lane, run.braked, now):
+                hindrance = self._braked(run, lane, now) or hindrance
                 continue
             lease = self._store.batches.claim_lane(lane.id, self._owner, now)
             if lease is None:
@@ -86,10 +90,17 @@ class Cutter:
             hindrance = sealed.hindrance or hindrance
         return Sealed(hindrance=hindrance)
 
-    def _has_work(self, lane: LaneRow, now: datetime) -> bool:
+    def _has_work(self, lane: LaneRow, without: list[str], now: datetime) -> bool:
         if lane.cursor < lane.released:
             return True
-        return bool(self._store.batches.free_members(lane.id, now, 1))
+        return bool(self._store.batches.free_members(lane.id, now, 1, without))
+
+    def _braked(self, run: RunRow, lane: LaneRow, now: datetime) -> tuple[Waiting, str] | None:
+        """Say what a person shall look at, if only that is left in a lane."""
+        if not run.braked or not self._store.batches.free_members(lane.id, now, 1):
+            return None
+        reasons = ". ".join(str(run.brakes[code]) for code in run.braked)
+        return Waiting.REVIEW, f"{reasons}. To try them again: batchkit resume {run.name}"
 
     def _from_lane(self, lane: LaneRow, now: datetime) -> Sealed:
         run = self._store.runs.get(lane.run_id)
@@ -99,10 +110,10 @@ class Cutter:
         if lane.cursor < lane.released:
             rows = self._store.jobs.span(lane.id, lane.cursor, lane.released)
             return self._cut(run, lane, ((row, None) for row in rows), "range", now)
-        return self._cut(run, lane, self._members(lane, now), "members", now)
+        return self._cut(run, lane, self._members(lane, run.braked, now), "members", now)
 
-    def _members(self, lane: LaneRow, now: datetime) -> Pairs:
-        waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS)
+    def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
+        waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
         for at in range(0, len(waiting), 500):
             page = waiting[at : at + 500]
             rows = self._store.jobs.pick(lane.id, [member.seq for member in page])

@@ -318,3 +318,27 @@ def _schema() -> dict[str, Any]:
         total: int
 
     return answer_schema(Invoice, "openai").to_dict()
+
+
+def test_a_mistake_that_repeats_is_not_paid_for_again_until_a_person_looked(
+    make_night: MakeNight,
+) -> None:
+    """More than a tenth of the answers, and 20 at least, fail for one reason: review."""
+
+    def answer(line: dict[str, Any]) -> Any:
+        number = int(line["prompt"].split()[1])
+        return {"total": "many"} if number < 30 else {"total": number}
+
+    night = make_night(answer=answer)
+    night.start(100, template={"schema": _schema()})
+    assert night.drive() == "waiting"
+    assert (night.run.completed, night.run.failed) == (70, 0)
+    assert night.run.waiting_for == "review"
+    assert "30 of 100 answers are invalid_output, such as doc-0000: " in str(
+        night.run.waiting_detail
+    )
+    assert len(night.fake.refs) == 1
+    night.store.runs.wake(night.run_id, night.clock.now(), reviewed=True)
+    assert night.drive() == "done"
+    assert (night.run.completed, night.run.failed) == (70, 30)
+    night.verify()
