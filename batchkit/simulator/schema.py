@@ -217,9 +217,8 @@ def _enum(values: list[Any], name: str, words: tuple[str, ...]) -> Maker:
     finder = re.compile(rf"(?<!\w)(?:{options})(?!\w)") if strings else None
 
     def make(source: Source, at: int, depth: int) -> Any:
-        found = finder and (
-            finder.search((source.label(names, at) or "").lower()) or finder.search(source.lower)
-        )
+        told = source.label(names, at)
+        found = finder and ((told and finder.search(told.lower())) or finder.search(source.lower))
         value = strings[found.group()] if found else values[source.pick(f"{name}{at}", len(values))]
         return value.swapcase() if source.wrong_case and isinstance(value, str) else value
 

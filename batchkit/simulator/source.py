@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from datetime import date, timedelta
+from functools import lru_cache
 
 _READ_AT_MOST = 200_000
 # A line up to its first separator: without backtracking, since every document is read by it.
@@ -31,6 +32,7 @@ _DATE = re.compile(
 _FIRST_DAY = date(2000, 1, 1)
 
 
+@lru_cache(maxsize=4096)
 def norm(name: str) -> str:
     """Reduce a label or a field name to what they have in common: lower-case letters and digits."""
     return _NOT_NAME.sub("", name.lower())
