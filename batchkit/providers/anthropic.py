@@ -155,7 +155,7 @@ class Anthropic:
         import httpx2
 
         body = Splice(spool.path, b'{"requests":[', b"]}")
-        with self._calling(creating=True) as call:
+        with self._routed(), self._calling(creating=True) as call:
             raw = self._client().post(
                 _BATCHES,
                 content=body,
@@ -253,7 +253,7 @@ class Anthropic:
     def _page(self, after: str | None) -> calls.Reply:
         import anthropic
 
-        with self._calling() as call:
+        with self._routed(), self._calling() as call:
             raw = self._client().messages.batches.with_raw_response.list(
                 after_id=anthropic.omit if after is None else after,
                 limit=100,
@@ -309,6 +309,9 @@ class Anthropic:
             yield response
         finally:
             response.close()
+
+    def _routed(self) -> AbstractContextManager[None]:
+        return calls.routed(self._base(), "ANTHROPIC_BASE_URL")
 
     def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
         import anthropic

@@ -107,6 +107,27 @@ def tolerating(*statuses: int) -> Iterator[None]:
             raise
 
 
+@contextmanager
+def routed(url: str, variable: str) -> Iterator[None]:
+    """Say of a route that the server does not have that the base URL is wrong, or the server.
+
+    For calls that name no object: their 404 cannot mean that an object is gone, and waiting
+    does not mend it.
+    """
+    try:
+        yield
+    except ProviderRefused as error:
+        if error.status not in (404, 405):
+            raise
+        raise ProviderRefused(
+            f"{error} {url} has no batch API at this path: check {variable}, then type: "
+            "batchkit resume",
+            reason="account",
+            code="no_batch_api",
+            status=error.status,
+        ) from error
+
+
 def waits(seconds: float) -> httpx2.Timeout:
     """Return how long to wait for a connection, and for each read and write."""
     import httpx2
@@ -228,13 +249,31 @@ class _Words:
         try:
             body = orjson.loads(response.content)
         except orjson.JSONDecodeError:
-            return cls(None, None, "")
-        error = body.get("error", body) if isinstance(body, dict) else {}
+            return cls(None, None, _plain(response))
+        error = (body.get("error") or body) if isinstance(body, dict) else {}
         if not isinstance(error, dict):
             return cls(None, None, str(error))
         details = error.get("details")
         code = details.get("error_code") if isinstance(details, dict) else error.get("code")
-        return cls(_text(error.get("type")), _text(code), _text(error.get("message")) or "")
+        message = error.get("message") or error.get("detail")
+        return cls(_text(error.get("type")), _text(code), _said(message))
+
+
+def _plain(response: httpx2.Response) -> str:
+    """Return a body that is plain text; a web page says nothing to a reader."""
+    kind = response.headers.get("content-type", "").lower()
+    return response.text if kind.startswith("text/plain") else ""
+
+
+def _said(message: Any) -> str:
+    """Return an error's words: a text, or the list that many servers in Python send."""
+    if isinstance(message, list):
+        return "; ".join(_said(item) for item in message[:3])
+    if isinstance(message, dict) and isinstance(message.get("msg"), str):
+        where = message.get("loc")
+        path = ".".join(map(str, where)) + ": " if isinstance(where, list) else ""
+        return f"{path}{message['msg']}"
+    return _text(message) or ""
 
 
 def _sentence(call: Call, status: int, words: _Words) -> str:

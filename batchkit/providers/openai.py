@@ -252,7 +252,11 @@ class Desk:
     def stage(self, spool: Spool) -> str:
         """Upload the spool; a reply that counts other bytes than we sent is no upload."""
         name = f"bk-{spool.token}-{spool.sha256[:12]}.jsonl"
-        with spool.path.open("rb") as file, self._calling(creating=True) as call:
+        with (
+            spool.path.open("rb") as file,
+            self._routed(),
+            self._calling(creating=True) as call,
+        ):
             raw = self._client().files.with_raw_response.create(
                 file=(name, file), purpose="batch", timeout=self._wait(calls.CREATE_SECONDS)
             )
@@ -274,12 +278,26 @@ class Desk:
         if file_ref is None:
             raise ValueError("stage the spool first: OpenAI creates from an uploaded file")
         metadata = {_TOKEN: spool.token, "batchkit_count": str(spool.count)}
+        try:
+            return self._create(spool.endpoint, file_ref, metadata)
+        except ProviderRefused as error:
+            if error.status == 404:
+                # Either the file is gone or the server has no batches: a listing tells.
+                self._page(None)
+            if error.status not in (400, 422) or "metadata" not in str(error).lower():
+                raise
+        # Nothing arrived. Some servers know no metadata; the input file's id finds it as well.
+        return self._create(spool.endpoint, file_ref, None)
+
+    def _create(self, endpoint: str, file_ref: str, metadata: dict[str, str] | None) -> Created:
+        import openai
+
         with self._calling(creating=True) as call:
             raw = self._client().batches.with_raw_response.create(
                 input_file_id=file_ref,
-                endpoint=cast(Any, spool.endpoint),
+                endpoint=cast(Any, endpoint),
                 completion_window="24h",
-                metadata=metadata,
+                metadata=openai.omit if metadata is None else metadata,
                 timeout=self._wait(calls.CREATE_SECONDS),
             )
             got = calls.reply(call, raw.http_response)
@@ -356,7 +374,7 @@ class Desk:
     def _page(self, after: str | None) -> calls.Reply:
         import openai
 
-        with self._calling() as call:
+        with self._routed(), self._calling() as call:
             raw = self._client().batches.with_raw_response.list(
                 after=openai.omit if after is None else after,
                 limit=100,
@@ -374,6 +392,9 @@ class Desk:
             ) as raw,
         ):
             return spooling.save(raw.http_response, path)
+
+    def _routed(self) -> AbstractContextManager[None]:
+        return calls.routed(self.base_url(), "OPENAI_BASE_URL")
 
     def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
         import openai

@@ -19,6 +19,7 @@ from batchkit.model import (
     Usage,
 )
 from batchkit.providers.calls import moment
+from batchkit.providers.encoding import mapping
 from batchkit.providers.rows import count, errored, known_kind, unreadable, word
 
 RETENTION = timedelta(days=30)
@@ -29,6 +30,8 @@ Reader: TypeAlias = Callable[[str, Json, "str | None"], Outcome]
 
 _ENDED = {
     "completed": "completed",
+    "succeeded": "completed",
+    "success": "completed",
     "expired": "expired",
     "cancelled": "cancelled",
     "canceled": "cancelled",
@@ -48,8 +51,8 @@ def outcome(row: Json, custom_id: str, read: Reader) -> Outcome:
     response = row.get("response")
     if not isinstance(response, dict):
         return _never_ran(row, custom_id)
-    body, status = response.get("body"), count(response.get("status_code"))
-    request_id = word(response.get("request_id"))
+    body = _body(response)
+    status, request_id = _status(response, body), word(response.get("request_id"))
     if status != 200:
         inner = body.get("error", body) if isinstance(body, dict) else body
         return errored(custom_id, inner or row.get("error"), status, request_id)
@@ -135,6 +138,30 @@ def status(body: Json) -> BatchStatus:
     )
 
 
+def _body(response: Json) -> Any:
+    """Return the answer's body; compatible servers send it as text, or without its envelope."""
+    body = response.get("body", response if _is_answer(response) else None)
+    if not isinstance(body, str):
+        return body
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    return read if isinstance(read, dict) else body
+
+
+def _status(response: Json, body: Any) -> int:
+    """Return the HTTP status of a row; one that is not told follows from the body."""
+    told = response.get("status_code")
+    if told is None and _is_answer(body):
+        return 200
+    return int(told) if isinstance(told, str) and told.isdecimal() else count(told)
+
+
+def _is_answer(body: Any) -> bool:
+    return isinstance(body, dict) and ("choices" in body or "output" in body)
+
+
 def _never_ran(row: Json, custom_id: str) -> Outcome:
     error = row.get("error")
     if not isinstance(error, dict):
@@ -216,8 +243,11 @@ def _chat_usage(usage: Any) -> Usage | None:
     return _usage(usage, "prompt_tokens", "completion_tokens")
 
 
-def _usage(usage: Json, entry: str, exit_: str) -> Usage:
-    got, gave = usage.get(f"{entry}_details") or {}, usage.get(f"{exit_}_details") or {}
+def _usage(usage: Json, entry: str, exit_: str) -> Usage | None:
+    """Read the token counts; None if one of the two is not told, for that is not zero."""
+    if not (_is_number(usage.get(entry)) and _is_number(usage.get(exit_))):
+        return None
+    got, gave = mapping(usage.get(f"{entry}_details")), mapping(usage.get(f"{exit_}_details"))
     return Usage(
         input_tokens=count(usage.get(entry)),
         output_tokens=count(usage.get(exit_)),
@@ -225,6 +255,10 @@ def _usage(usage: Json, entry: str, exit_: str) -> Usage:
         cache_write_tokens=count(got.get("cache_write_tokens")),
         reasoning_tokens=count(gave.get("reasoning_tokens")),
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _errors(body: Json) -> Iterator[Json]:

@@ -117,7 +117,6 @@ def test_a_create_that_finds_nobody_has_not_arrived(
     [
         (wrong(400), "request"),
         (wrong(422), "request"),
-        (wrong(404), "not_found"),
         (wrong(413), "too_large"),
         (Say(b"<html>too large</html>", 413), "too_large"),
         (wrong(401), "account"),
