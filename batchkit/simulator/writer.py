@@ -119,13 +119,12 @@ class Desk:
         if prompt.framing:
             text = "\n".join([text, *prompt.framing])
         nth = self._count(text) if counted(text) else 1
+        decided = None
         if self.rule is not None:
             asked = Asked(prompt.dialect, custom_id, str(body.get("model")), body, text, nth)
             decided = self.rule(asked)
-            if decided is not None:
-                return decided
-        outcome = marked(text, nth)
-        if not self.mishap or outcome is not ANSWERED:
+        outcome = marked(text, nth) if decided is None else decided
+        if not self.mishap or outcome != ANSWERED:
             return outcome
         self.struck = self.mishap
         return outcome_of(self.mishap)

@@ -10,6 +10,7 @@ import pytest
 from batchkit.simulator import (
     NIGHTS,
     Fault,
+    Outcome,
     PlanError,
     named_plan,
     plan_from,
@@ -181,6 +182,16 @@ def test_markers_and_rules_go_before_a_plan(start, talk):
     sim.advance(3_600)
     seen = {key: one["response"]["status_code"] for key, one in results(client, batch.id).items()}
     assert seen == {"r0": 400, "r1": 500}
+
+
+def test_a_rule_that_lets_requests_go_well_leaves_them_to_the_plan(start, talk):
+    """As it switches the markers off."""
+    plan = plan_from({"requests": [{"outcome": "500", "rate": 1.0}]})
+    sim = start(faults=plan, rule=lambda asked: Outcome())
+    client = talk(sim)
+    batch = submit(client, [response_body("a [[sim:400]]")])
+    sim.advance(3_600)
+    assert results(client, batch.id)["r0"]["response"]["status_code"] == 500
 
 
 def test_options_go_before_a_plans_settings(start):
