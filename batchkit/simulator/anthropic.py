@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from batchkit.simulator import anthropic_bodies, limits
+from batchkit.simulator import anthropic_bodies, limits, routes
 from batchkit.simulator.clock import rfc3339
 from batchkit.simulator.course import duration
 from batchkit.simulator.office import Office, cancelled, retry_count
@@ -19,6 +19,7 @@ from batchkit.simulator.world import Batch, Knock, StoredFile
 _CUSTOM_ID = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 _DAY = 86_400
 _MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5")
+_FILES_BETA = "files-api-2025-04-14"
 _MAGIC = (
     (b"%PDF-", "application/pdf"),
     (b"\x89PNG", "image/png"),
@@ -76,48 +77,33 @@ def _answered(call: Call, office: Office, parts: list[str]) -> Reply:
 
 def route_name(method: str, path: str) -> str:
     """Return a route's name, as the fault plan knows it."""
-    parts = path.removeprefix("/v1/").strip("/").split("/")
-    if parts[0] == "files":
-        return {
-            ("POST", 1): "files.create",
-            ("GET", 1): "files.list",
-            ("GET", 2): "files.retrieve",
-            ("DELETE", 2): "files.delete",
-            ("GET", 3): "files.content",
-        }.get((method, len(parts)), "unknown")
-    if parts[:2] == ["messages", "batches"]:
-        last = {"cancel": "batches.cancel", "results": "batches.results"}.get(parts[-1])
-        return last or {
-            ("POST", 2): "batches.create",
-            ("GET", 2): "batches.list",
-            ("GET", 3): "batches.retrieve",
-            ("DELETE", 3): "batches.delete",
-        }.get((method, len(parts)), "unknown")
-    if parts == ["messages"]:
-        return "messages.create"
-    return ".".join(parts) if parts[0] in ("models", "messages") else "unknown"
+    return routes.named(routes.ANTHROPIC, method, path)
 
 
 def _dispatch(call: Call, office: Office, parts: list[str]) -> Reply:
+    if route_name(call.method, call.path) == "unknown":
+        known = routes.exists(routes.ANTHROPIC, call.path)
+        return refused(405, "Method Not Allowed") if known else refused(404, "Not Found")
     if parts[0] == "files":
         return _files(call, office, parts[1:])
-    if parts[0] == "models" and call.method == "GET":
-        return _models()
-    if parts[:2] == ["messages", "batches"]:
-        return _batches(call, office, parts[2:])
-    if call.method == "POST" and parts == ["messages"]:
-        return _ask(call, office)
-    if call.method == "POST" and parts == ["messages", "count_tokens"]:
+    if parts[0] == "models":
+        return _models(call, office, parts[1:])
+    if parts[1:] == ["count_tokens"]:
         return _count(call, office)
-    return refused(404, "Not Found")
+    if parts[1:]:
+        return _batches(call, office, parts[2:])
+    return _ask(call, office)
 
 
-def _models() -> Reply:
+def _models(call: Call, office: Office, rest: list[str]) -> Reply:
+    if rest and not office.desk(call, "anthropic", call.now).knows(rest[0]):
+        return refused(404, f"model: {rest[0]}")
     data = [
         {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
-        for name in _MODELS
+        for name in rest or _MODELS
     ]
-    return said({"data": data, "has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]})
+    ends = {"has_more": False, "first_id": _MODELS[0], "last_id": _MODELS[-1]}
+    return said(data[0] if rest else {"data": data, **ends})
 
 
 def _version(call: Call) -> str:
@@ -458,7 +444,23 @@ def _list_files(call: Call, office: Office) -> Reply:
     limit, start = call.asked("limit") or "20", call.asked("page") or "0"
     if not (limit.isdigit() and 1 <= int(limit) <= 1_000 and start.removeprefix("page_").isdigit()):
         return refused(400, "limit: Input should be between 1 and 1000")
+    if _FILES_BETA in call.headers.get("anthropic-beta", ""):
+        return _list_files_as_in_the_beta(call, files, int(limit))
     first = int(start.removeprefix("page_"))
     page = files[first : first + int(limit)]
     more = f"page_{first + len(page)}" if first + len(page) < len(files) else None
     return said({"data": [file_object(f) for f in page], "next_page": more})
+
+
+def _list_files_as_in_the_beta(call: Call, files: list[StoredFile], limit: int) -> Reply:
+    """Page by id, as SDKs before 2.0 expect it."""
+    ids = [file.id for file in files]
+    after = call.asked("after_id")
+    rest = files[ids.index(after) + 1 :] if after in ids else files
+    page = rest[:limit]
+    ends = {
+        "has_more": len(rest) > len(page),
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+    }
+    return said({"data": [file_object(file) for file in page], **ends})

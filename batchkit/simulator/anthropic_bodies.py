@@ -29,6 +29,7 @@ _TYPES = {
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    405: "invalid_request_error",
     408: "timeout_error",
     409: "conflict_error",
     413: "request_too_large",
@@ -68,7 +69,7 @@ def answer(params: Any, desk: Desk, version: str, custom_id: str = "") -> Answer
 
 def count(params: Any, desk: Desk, version: str) -> int:
     """Return the input tokens of a Messages body; raise `Unfit` for what the API refuses."""
-    check({"max_tokens": 1, **params}, desk, version)
+    check({"max_tokens": 1, **params} if isinstance(params, dict) else params, desk, version)
     return read_anthropic(params, desk.fetch).tokens(str(params["model"]))
 
 

@@ -6,14 +6,17 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from batchkit.simulator import azure, limits, openai_bodies
+from batchkit.simulator import azure, limits, openai_bodies, routes
 from batchkit.simulator.course import Course, duration
 from batchkit.simulator.office import Office, cancelled, retry_count
-from batchkit.simulator.openai_validation import REAL_TIME, create_problem, survey
+from batchkit.simulator.openai_validation import create_problem, survey
 from batchkit.simulator.prompt import Unfit
 from batchkit.simulator.settings import DAY
 from batchkit.simulator.wire import Call, Json, Malformed, Reply, said
 from batchkit.simulator.world import Batch, Knock, StoredFile
+
+_MODELS = ("gpt-6.1-sol", "gpt-6-luna", "gpt-5.4-mini", "gpt-4o-mini")
+_PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 
 
 def refused(status: int, message: str, code: str | None = None, param: str | None = None) -> Reply:
@@ -52,48 +55,38 @@ def _answered(call: Call, office: Office) -> Reply:
 
 def route_name(method: str, path: str) -> str:
     """Return a route's name, as the fault plan knows it."""
-    parts = path.removeprefix("/v1/").strip("/").split("/")
-    head, rest = parts[0], parts[1:]
-    if head == "batches":
-        return {
-            ("POST", 0): "batches.create",
-            ("GET", 0): "batches.list",
-            ("GET", 1): "batches.retrieve",
-            ("POST", 2): "batches.cancel",
-        }.get((method, len(rest)), "unknown")
-    if head == "files":
-        return {
-            ("POST", 0): "files.create",
-            ("GET", 0): "files.list",
-            ("GET", 1): "files.retrieve",
-            ("DELETE", 1): "files.delete",
-            ("GET", 2): "files.content",
-        }.get((method, len(rest)), "unknown")
-    return ".".join(parts) if head in ("models", "responses", "chat", "embeddings") else "unknown"
+    return routes.named(routes.OPENAI, method, path)
 
 
 def _dispatch(call: Call, office: Office, parts: list[str]) -> Reply:
     head, rest = parts[0], parts[1:]
+    if route_name(call.method, call.path) == "unknown":
+        return _no_route(call)
     if head == "files":
         return _files(call, office, rest)
     if head == "batches":
         return _batches(call, office, rest)
-    if head == "models" and call.method == "GET":
-        return _models()
-    if call.method == "POST" and parts == ["responses", "input_tokens"]:
+    if head == "models":
+        return _models(call, office, rest)
+    if parts == ["responses", "input_tokens"]:
         return _count(call, office)
-    if call.method == "POST" and "/v1/" + "/".join(parts) in REAL_TIME:
-        return _ask(call, office, "/v1/" + "/".join(parts))
+    return _ask(call, office, "/v1/" + "/".join(parts))
+
+
+def _no_route(call: Call) -> Reply:
+    if routes.exists(routes.OPENAI, call.path):
+        return refused(405, f"Not allowed to {call.method} on {call.path}.", "method_not_supported")
     return refused(404, f"Invalid URL ({call.method} {call.path})")
 
 
-def _models() -> Reply:
-    names = ("gpt-6.1-sol", "gpt-6-luna", "gpt-5.4-mini", "gpt-4o-mini")
+def _models(call: Call, office: Office, rest: list[str]) -> Reply:
+    if rest and not office.desk(call, "openai", call.now).knows(rest[0]):
+        return refused(404, f"The model '{rest[0]}' does not exist", "model_not_found", "model")
     data = [
         {"id": name, "object": "model", "created": 1_760_000_000, "owned_by": "openai"}
-        for name in names
+        for name in rest or _MODELS
     ]
-    return said({"object": "list", "data": data})
+    return said(data[0] if rest else {"object": "list", "data": data})
 
 
 def _ask(call: Call, office: Office, endpoint: str) -> Reply:
@@ -191,7 +184,11 @@ def _upload_problem(call: Call, office: Office) -> Reply | None:
     upload = call.upload
     if upload is None or not upload.fields.get("purpose"):
         return refused(400, "Missing required parameter: 'purpose' or 'file'.", param="purpose")
-    batch = upload.fields["purpose"] == "batch"
+    purpose = upload.fields["purpose"]
+    if purpose not in _PURPOSES:
+        message = f"'{purpose}' is not one of {list(_PURPOSES)} - 'purpose'"
+        return refused(400, message, param="purpose")
+    batch = purpose == "batch"
     if batch and not (upload.filename or "").endswith(".jsonl"):
         return refused(400, "Invalid file format for Batch API. Must be .jsonl")
     if upload.size > (

@@ -15,7 +15,6 @@ from batchkit.simulator.writer import Answer, Desk, Schema, Written
 
 REFUSAL = "I'm sorry, but I can't help with that."
 _TYPES = {
-    401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
     409: "conflict_error",

@@ -24,7 +24,6 @@ ENDPOINTS = (
     "/v1/images/edits",
     "/v1/videos",
 )
-REAL_TIME = ("/v1/responses", "/v1/chat/completions", "/v1/embeddings")
 _PROBLEMS_SHOWN = 100
 
 
@@ -146,6 +145,14 @@ def _line(
                 "missing_required_parameter", f"Missing required parameter: '{key}'.", number, key
             )
             return
+    if not isinstance(line["custom_id"], str):
+        found.complain(
+            "invalid_request",
+            "Invalid type for 'custom_id': expected a string.",
+            number,
+            "custom_id",
+        )
+        return
     _consistent(found, office, endpoint, seen, number, line)
     found.stuck = found.stuck or b"[[sim:expire" in raw
 

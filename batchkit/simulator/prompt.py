@@ -132,10 +132,13 @@ def read_openai(body: Json, fetch: Fetch) -> Prompt:
     if isinstance(body.get("instructions"), str):
         prompt.hear(body["instructions"], framing=True)
         prompt.messages += 1
-    items = body["messages"] if "messages" in body else body.get("input", [])
+    param = "messages" if "messages" in body else "input"
+    items = body.get(param) or []
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
-    for item in items if isinstance(items, list) else []:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Unfit(f"Invalid type for '{param}'.", param=param, code="invalid_type")
+    for item in items:
         _hear_openai(prompt, item)
     for tool in body.get("tools") or ():
         prompt.weigh(tool)
@@ -145,9 +148,7 @@ def read_openai(body: Json, fetch: Fetch) -> Prompt:
     return prompt
 
 
-def _hear_openai(prompt: Prompt, item: Any) -> None:
-    if not isinstance(item, dict):
-        return
+def _hear_openai(prompt: Prompt, item: Json) -> None:
     prompt.messages += 1
     framing = item.get("role") in ("system", "developer", "assistant")
     content = item.get("content") or item.get("output") or ()
