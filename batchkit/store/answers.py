@@ -343,11 +343,8 @@ def _in_batch(batch: BatchRow) -> Any:
         return and_(
             jobs.c.seq >= batch.lo,
             jobs.c.seq < batch.hi,
-            jobs.c.seq.not_in(
-                select(members.c.seq).where(
-                    members.c.lane_id == batch.lane_id, members.c.reason == "files"
-                )
-            ),
+            # While a range lives, who is queued one by one was not in it: away, or revived since.
+            jobs.c.seq.not_in(select(members.c.seq).where(members.c.lane_id == batch.lane_id)),
         )
     mine = select(members.c.seq).where(members.c.batch_id == batch.id)
     return jobs.c.seq.in_(mine)

@@ -127,7 +127,7 @@ def _jobs_nowhere(connection: Any, run_id: int) -> list[str]:
 
 
 def _jobs_twice(connection: Any, run_id: int) -> list[str]:
-    """Find jobs in two live batches: overlapping ranges, or a member inside a live range."""
+    """Find jobs in two live batches: overlapping ranges, or members of two."""
     other = batches.alias("other")
     overlap = (
         select(batches.c.id, other.c.id)
@@ -153,29 +153,44 @@ def _jobs_twice(connection: Any, run_id: int) -> list[str]:
         .group_by(members.c.lane_id, members.c.seq)
         .having(func.count() > 1)
     )
-    both = (
-        select(members.c.lane_id, members.c.seq)
-        .join(
-            batches,
-            and_(
-                batches.c.lane_id == members.c.lane_id,
-                batches.c.lo <= members.c.seq,
-                batches.c.hi > members.c.seq,
-            ),
-        )
-        .where(members.c.run_id == run_id, members.c.reason != "files")
-        .where(batches.c.kind == "range", batches.c.state.in_(LIVE))
-    )
     return [
         *found,
         *(
             f"job {seq} of lane {lane} is in two live batches"
             for lane, seq in connection.execute(twice)
         ),
-        *(
-            f"job {seq} of lane {lane} is in a live batch and waits for another"
-            for lane, seq in connection.execute(both)
-        ),
+    ]
+
+
+def _lines(connection: Any, run_id: int) -> list[str]:
+    """Find live ranges that hold other jobs than they sent: one of them is queued once more."""
+    queued = select(members.c.seq).where(
+        members.c.lane_id == jobs.c.lane_id, members.c.seq == jobs.c.seq
+    )
+    before = select(attempts.c.seq).where(
+        _job(), attempts.c.final, attempts.c.batch_id < batches.c.id
+    )
+    query = (
+        select(batches.c.id, batches.c.count, func.count(jobs.c.seq))
+        .select_from(batches)
+        .outerjoin(
+            jobs,
+            and_(
+                jobs.c.shelf == batches.c.shelf,
+                jobs.c.lane_id == batches.c.lane_id,
+                jobs.c.seq >= batches.c.lo,
+                jobs.c.seq < batches.c.hi,
+                ~queued.correlate(jobs).exists(),
+                ~before.correlate(jobs, batches).exists(),
+            ),
+        )
+        .where(batches.c.run_id == run_id, batches.c.kind == "range", batches.c.state.in_(LIVE))
+        .group_by(batches.c.id, batches.c.count)
+        .having(func.count(jobs.c.seq) != batches.c.count)
+    )
+    return [
+        f"live batch {batch_id} sent {count} jobs, {n} are in it and nowhere else"
+        for batch_id, count, n in connection.execute(query)
     ]
 
 
@@ -298,6 +313,7 @@ _LAWS = (
     _total,
     _jobs_nowhere,
     _jobs_twice,
+    _lines,
     _ended_and_waiting,
     _batch_counters,
     _batch_costs,

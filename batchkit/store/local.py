@@ -246,7 +246,8 @@ def revive(
 ) -> int:
     """Turn final failures back into waiting jobs; the old attempts stay on the books.
 
-    Left as they are: what is not collected yet, what was replaced, and what no provider can answer.
+    Left as they are: what is not collected yet or still flies, what was replaced, and what no
+    provider can answer.
     """
     count = 0
     for lane_id, seqs in _by_lane(picked):
@@ -280,9 +281,32 @@ def _revivable(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set
         select(jobs.c.seq)
         .join(lanes, lanes.c.id == jobs.c.lane_id)
         .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
-        .where(jobs.c.superseded.is_(False), lanes.c.provider != NO_PROVIDER)
+        .where(jobs.c.superseded.is_(False), lanes.c.provider != NO_PROVIDER, ~_flies())
     )
     return {int(seq) for seq in connection.execute(query).scalars()}
+
+
+def _flies() -> Any:
+    """Say in SQL that a job of ``jobs`` that has ended is in a live batch all the same."""
+    live = batches.c.state.in_(("sealed", "submitting", "running", "ended"))
+    in_range = exists().where(
+        batches.c.lane_id == jobs.c.lane_id,
+        batches.c.lo <= jobs.c.seq,
+        batches.c.hi > jobs.c.seq,
+        batches.c.id < attempts.c.batch_id,  # it ended after that batch was sealed
+        attempts.c.shelf == jobs.c.shelf,
+        attempts.c.lane_id == jobs.c.lane_id,
+        attempts.c.seq == jobs.c.seq,
+        attempts.c.final,
+        live,
+    )
+    as_member = exists().where(
+        members.c.lane_id == jobs.c.lane_id,
+        members.c.seq == jobs.c.seq,
+        members.c.batch_id == batches.c.id,
+        live,
+    )
+    return or_(in_range, as_member)
 
 
 def _fresh(

@@ -71,7 +71,7 @@ PLANTED: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
     ),
     "a job is in a live range and waits for another": (
         [(FREE_MEMBER, {"seq": 3})],
-        "is in a live batch and waits for another",
+        "sent 2 jobs, 1 are in it and nowhere else",
     ),
     "a job has ended and waits to be bought again": (
         [(FREE_MEMBER, {"seq": 0})],

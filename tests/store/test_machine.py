@@ -149,7 +149,11 @@ class Night(RuleBasedStateMachine):
     def _close(self, batch: BatchRow, number: int, name: str, how: str) -> None:
         if name == "abandon":
             how = "failed"
-        rows = [_outcome(one.seq, how) for one in self.store.answers.unsettled(batch)]
+        numbers = self._numbers(batch)
+        rows = [
+            _outcome(one.seq, how, numbers.get(one.seq, 1))
+            for one in self.store.answers.unsettled(batch)
+        ]
         self.store.answers.settle(batch, rows)
         before = self.store.runs.get(self.run.id).spent
         cost = sum(one["cost"] or 0 for one in self._attempts(batch))
@@ -163,10 +167,14 @@ class Night(RuleBasedStateMachine):
     def settle(self, pick: int, how: list[str], some: int) -> None:
         """Settle some of what is not settled, twice."""
         row = self._live(pick)
-        if row is None or row.status not in (BatchState.RUNNING, BatchState.ENDED):
+        if row is None or row.status != BatchState.ENDED:
             return
         waiting = list(self.store.answers.unsettled(row))[:some]
-        rows = [_outcome(one.seq, how[n % len(how)]) for n, one in enumerate(waiting)]
+        numbers = self._numbers(row)
+        rows = [
+            _outcome(one.seq, how[n % len(how)], numbers.get(one.seq, 1))
+            for n, one in enumerate(waiting)
+        ]
         for _ in range(2):
             self.store.answers.settle(row, rows)
 
@@ -296,6 +304,9 @@ class Night(RuleBasedStateMachine):
             assert not mine & seen
             seen |= mine
 
+    def _numbers(self, row: BatchRow) -> dict[int, int]:
+        return {one.seq: one.attempt_no for one in self.store.batches.members_of(row.id)}
+
     def _lines(self, row: BatchRow) -> list[int]:
         settled = [a["seq"] for a in self._attempts(row)]
         return settled + [one.seq for one in self.store.answers.unsettled(row)]
@@ -325,12 +336,12 @@ class Night(RuleBasedStateMachine):
         return landed
 
 
-def _outcome(seq: int, how: str) -> Any:
+def _outcome(seq: int, how: str, number: int) -> Any:
     if how == "unknown":
-        return outcome(seq, "failed", cost=None, cost_kind="bound")
+        return outcome(seq, "failed", attempt_no=number, cost=None, cost_kind="bound")
     if how == "dear":
-        return outcome(seq, cost=900)
-    return outcome(seq, how)
+        return outcome(seq, attempt_no=number, cost=900)
+    return outcome(seq, how, attempt_no=number)
 
 
 @pytest.mark.slow

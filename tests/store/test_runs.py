@@ -13,6 +13,7 @@ from tests.store.scenes import (
     LATER,
     NOW,
     PROJECT,
+    again,
     collected,
     draft,
     drive,
@@ -30,6 +31,7 @@ from tests.store.scenes import (
     settle,
     sound,
     states_of,
+    taken,
 )
 
 
@@ -365,6 +367,45 @@ def test_a_retry_leaves_what_is_not_collected_or_cannot_be_asked(store: Store) -
     settle(store, batch, "failed")
     assert store.answers.ended_ids(run.id, ["failed"], None, ["j0"]) == []
     assert store.runs.revive(run.id, places(store, run, ["j0", "bad"]), None, NOW) == 0
+    sound(store, run)
+
+
+def test_a_job_cancelled_in_its_range_and_revived_goes_once(store: Store) -> None:
+    """The range was sealed without it: its batch does not wait for it, and is not stuck by it."""
+    run = opened(store, 3)
+    store.runs.cancel_keys(run.id, ["j1"], NOW)
+    batch = sealed(store, run, 0, 3, count=2)
+    assert store.runs.revive(run.id, places(store, run, ["j1"]), None, NOW) == 1
+    assert [row.seq for row in store.answers.unsettled(store.batches.get(batch))] == [0, 2]
+    sound(store, run)
+    collected(store, batch)
+    members = store.batches.free_members(lane_of(store, run).id, NOW, 10)
+    second = store.batches.seal(again(store, lane_of(store, run), members), NOW)
+    collected(store, taken(second), attempt_no=2)
+    assert sound(store, run).is_done
+
+
+def test_a_job_cancelled_before_its_range_was_sealed_waits_there_when_revived(
+    store: Store,
+) -> None:
+    """It is in its lane's range already: a second place in the queue would buy it twice."""
+    run = opened(store, 1)
+    store.runs.cancel_keys(run.id, ["j0"], NOW)
+    assert store.runs.revive(run.id, places(store, run, ["j0"]), None, NOW) == 1
+    assert store.batches.free_members(lane_of(store, run).id, NOW, 10) == []
+    collected(store, sealed(store, run, 0, 1))
+    assert sound(store, run).is_done
+
+
+def test_a_job_that_failed_when_tried_out_is_not_revived_while_it_flies(store: Store) -> None:
+    """Its batch may still answer: a retry now would buy it again."""
+    run = opened(store, 1)
+    batch = sealed(store, run, 0, 1)
+    tried = outcome(0, "failed", attempt_no=0)
+    store.jobs.keep_test(run.id, lane_of(store, run).id, tried, NOW)
+    assert store.runs.revive(run.id, places(store, run, ["j0"]), None, NOW) == 0
+    collected(store, batch)
+    assert store.runs.revive(run.id, places(store, run, ["j0"]), None, NOW) == 1
     sound(store, run)
 
 
