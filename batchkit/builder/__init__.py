@@ -23,10 +23,10 @@ from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console
 from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
 from batchkit.model import Json
-from batchkit.progress import OnProgress
 from batchkit.providers import Provider
 from batchkit.results import JobResult
 from batchkit.run import BatchRun
+from batchkit.run.progress import OnProgress
 
 
 class Batch:
