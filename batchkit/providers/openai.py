@@ -282,12 +282,27 @@ class Desk:
             return self._create(spool.endpoint, file_ref, metadata)
         except ProviderRefused as error:
             if error.status == 404:
-                # Either the file is gone or the server has no batches: a listing tells.
-                self._page(None)
+                raise self._missing(file_ref, error) from error
             if error.status not in (400, 422) or "metadata" not in str(error).lower():
                 raise
         # Nothing arrived. Some servers know no metadata; the input file's id finds it as well.
         return self._create(spool.endpoint, file_ref, None)
+
+    def _missing(self, file_ref: str, error: ProviderRefused) -> ProviderRefused:
+        """Find out what a create's 404 is about: no batches here, no such file, or another thing.
+
+        Only a file that is gone is mended by uploading it again.
+        """
+        self._page(None)
+        try:
+            with self._calling() as call:
+                raw = self._client().files.with_raw_response.retrieve(
+                    file_ref, timeout=self._wait(calls.POLL_SECONDS)
+                )
+                calls.ref_of(call, calls.reply(call, raw.http_response))
+        except (ProviderRefused, ProviderGarbled):
+            return error
+        return ProviderRefused(str(error), reason="request", code=error.code, status=404)
 
     def _create(self, endpoint: str, file_ref: str, metadata: dict[str, str] | None) -> Created:
         import openai

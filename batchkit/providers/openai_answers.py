@@ -164,9 +164,13 @@ def _is_answer(body: Any) -> bool:
 
 def _never_ran(row: Json, custom_id: str) -> Outcome:
     error = row.get("error")
+    if isinstance(error, str) and error:
+        return errored(custom_id, error)
     if not isinstance(error, dict):
         return unreadable(custom_id, row, "neither a response nor an error")
     code = word(error.get("code")) or ""
+    if code.isdecimal() and 400 <= int(code) < 600:
+        return errored(custom_id, error, int(code))
     if "cancel" in code:
         return NotRun(custom_id, "cancelled")
     # A server that reports a wrong request here would otherwise be asked again for ever.

@@ -121,7 +121,7 @@ def errored(
         custom_id=custom_id,
         kind=kind_of(status, code, kind),
         code=code or kind or (f"http_{status}" if status else "unknown"),
-        message=word(error.get("message")) or "The provider gave no reason.",
+        message=word(error.get("message") or error.get("detail")) or "The provider gave no reason.",
         status=status,
         request_id=request_id,
     )

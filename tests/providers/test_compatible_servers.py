@@ -77,11 +77,21 @@ def test_a_server_with_files_but_without_batches_is_found_out(
 def test_an_input_file_that_is_gone_is_uploaded_again(
     chat: OpenAIChat, script: Script, tmp_path: Path
 ) -> None:
-    """The server lists batches, so the 404 was about the file."""
-    script.says(NO_ROUTE, EMPTY_LIST)
+    """The server lists batches and does not know the file."""
+    script.says(NO_ROUTE, EMPTY_LIST, NO_ROUTE)
     with pytest.raises(ProviderRefused) as caught:
         chat.create(made.spool(chat, tmp_path), "file-1")
     assert caught.value.reason == "not_found"
+
+
+def test_another_thing_that_is_missing_is_no_reason_to_upload_again(
+    chat: OpenAIChat, script: Script, tmp_path: Path
+) -> None:
+    """Such as a deployment: batches and file are there."""
+    script.says(Say({"detail": "no such deployment"}, 404), EMPTY_LIST, Say({"id": "file-1"}))
+    with pytest.raises(ProviderRefused, match="no such deployment") as caught:
+        chat.create(made.spool(chat, tmp_path), "file-1")
+    assert caught.value.reason == "request"
 
 
 def test_a_server_that_knows_no_metadata_gets_none(
@@ -144,6 +154,24 @@ def test_an_answer_is_taken_in_any_envelope(response: Any) -> None:
 def test_what_is_no_answer_is_an_error(response: Any) -> None:
     """A status that is missing is no success."""
     assert isinstance(outcome(response), Errored)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        ("model crashed", "server_error", "model crashed"),
+        ({"code": 400, "message": "too long"}, "invalid", "too long"),
+        ({"code": "503", "detail": "busy"}, "overloaded", "busy"),
+    ],
+)
+def test_an_error_without_a_response_may_have_another_shape(
+    error: Any, kind: str, message: str
+) -> None:
+    """A text, or the HTTP status as its code."""
+    row = {"custom_id": "a", "response": None, "error": error}
+    got = openai_answers.outcome(row, "a", openai_answers.chat_outcome)
+    assert isinstance(got, Errored)
+    assert (got.kind, got.message) == (kind, message)
 
 
 @pytest.mark.parametrize(
