@@ -7,8 +7,6 @@ network calls: it watches, reports, and hears Ctrl-C while a create hangs.
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from batchkit import processes
 from batchkit import providers as registry
 from batchkit.clock import Clock, SystemClock
 from batchkit.collector import Collector
@@ -83,7 +82,7 @@ class Engine:
         self._types = types or {}
         self._pace = pace or Pace(scale=float(os.environ.get("BATCHKIT_PACE", "1")))
         self._spools = Spools(spools or spool_folder(store))
-        self._owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._owner = processes.own_name()
         self._workers: dict[str, _Worker] = {}
         self._wake = threading.Event()
 
@@ -343,6 +342,9 @@ class Engine:
 
     def _prepare(self, run_ids: Sequence[int]) -> None:
         """Make a worker for every provider that the runs' lanes need, on the account at hand."""
+        for owner in self._store.batches.owners():
+            if processes.is_dead(owner):
+                self._store.batches.bury(owner)
         for run in self._open_runs(run_ids):
             for lane in self._store.jobs.lanes(run.id):
                 if not lane.provider:

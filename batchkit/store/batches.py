@@ -68,6 +68,25 @@ class Batches:
                 )
         return LEASE / 3
 
+    def owners(self) -> set[str]:
+        """Return everybody who holds a lease, run out or not."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for table in (batches, lanes):
+                query = select(table.c.lease_owner).where(table.c.lease_owner.is_not(None))
+                found.update(str(owner) for owner in connection.execute(query).scalars())
+        return found
+
+    def bury(self, owner: str) -> None:
+        """Take every lease from an owner that is certainly gone."""
+        with self._database.write() as connection:
+            for table in (batches, lanes):
+                connection.execute(
+                    update(table)
+                    .where(table.c.lease_owner == owner)
+                    .values(lease_until=None, lease_owner=None, lease_no=table.c.lease_no + 1)
+                )
+
     def holds(self, batch_id: int, lease_no: int, owner: str) -> bool:
         """Say whether a lease is still ours, as the database sees it."""
         query = select(batches.c.id).where(
