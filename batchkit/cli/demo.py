@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from batchkit.clock import SystemClock
 
 if TYPE_CHECKING:
     from batchkit import Batch, BatchRun
-    from batchkit.demo import Material
+    from batchkit.demo import Material, Night
 
 _SHOWN_ROWS = 15
 
@@ -40,8 +41,18 @@ _SHOWN_ROWS = 15
     type=click.FloatRange(min=0, min_open=True),
     help="The most that a real provider may be paid.",
 )
+@click.option(
+    "--faults",
+    metavar="PLAN",
+    help="Let things go wrong in the simulator: stormy, or a plan's file. See docs/simulator.md.",
+)
 def demo(
-    folder: Path | None, provider: str | None, yes: bool, limit: int | None, cost_limit: float
+    folder: Path | None,
+    provider: str | None,
+    yes: bool,
+    limit: int | None,
+    cost_limit: float,
+    faults: str | None,
 ) -> None:
     """Turn real documents into typed rows: installed Python distributions, or a FOLDER.
 
@@ -50,10 +61,12 @@ def demo(
     """
     from batchkit import demo as play
 
+    if faults and provider:
+        raise click.UsageError("--faults is for the simulator: leave --provider out.")
     material = play.gather(folder, limit)
-    place = Path(play.PLACE)
+    place = play.place_for(Path(play.PLACE), faults)
     _open(material, place, provider)
-    with play.providers_for(provider, place) as adapters:
+    with play.providers_for(provider, place, faults) as adapters:
         batch = play.prepared(
             material,
             place=place,
@@ -66,6 +79,8 @@ def demo(
         _show_rows(run, material)
         _close(run, place, play.full_price_usd(run, SystemClock().now().date()))
         state = told(run)
+    if faults:
+        _show_night(play.night(place, faults), state)
     sys.exit(exits.of(state))
 
 
@@ -122,6 +137,23 @@ def _show_rows(run: BatchRun, material: Material) -> None:
     screen.say(
         f"{len(rows):,} of {count:,} rows, {columns} of {len(material.model.model_fields)} fields: "
         "all of them are in the results."
+    )
+
+
+def _show_night(night: Night, state: Mapping[str, Any]) -> None:
+    """Say what went wrong, and what the simulator's own books say came of it."""
+    screen.say()
+    screen.say("What went wrong:")
+    rows = [[where, kind, times] for (where, kind), times in sorted(night.struck.items())]
+    screen.table(("where", "what", "times"), rows)
+    screen.say()
+    screen.facts(
+        {
+            "Faults": f"{night.faults:,} struck",
+            "Answers": f"{state['completed']:,} of {state['total']:,} documents",
+            "Bought twice": f"{night.twice:,}, by the simulator's own books",
+            "Unreadable": f"{night.unreadable:,} answers came garbled, or not at all",
+        }
     )
 
 

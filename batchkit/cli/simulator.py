@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,19 +28,31 @@ from batchkit.cli.screen import say
     help="Simulated seconds in a real one.",
 )
 @click.option("--instant", is_flag=True, help="Batches end when they are next looked at.")
-def simulate(port: int, folder: Path, scale: float, instant: bool) -> None:
+@click.option(
+    "--faults",
+    metavar="PLAN",
+    help="Let things go wrong: stormy, or a plan's file. See docs/simulator.md.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Another night of the same plan.")
+def simulate(
+    port: int, folder: Path, scale: float, instant: bool, faults: str | None, seed: int | None
+) -> None:
     """Serve a simulator of OpenAI's and Anthropic's batch APIs until Ctrl-C."""
     import signal
     import threading
 
     from batchkit.errors import ConfigError
-    from batchkit.simulator import FolderTaken, PortTaken, Simulator
+    from batchkit.simulator import FolderTaken, PlanError, PortTaken, Simulator, plan_of
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        simulator = Simulator(folder, port=port, scale=scale, instant=instant).start()
+        plan = plan_of(faults, seed) if faults else None
+        options: dict[str, Any] = {"instant": True} if instant else {}
+        simulator = Simulator(folder, port=port, scale=scale, faults=plan, **options).start()
+    except PlanError as error:
+        raise ConfigError(str(error)) from error
     except PortTaken as error:
         raise ConfigError(
             f"Port {port} is taken by another program: choose another with --port, or --port 0 "
@@ -53,6 +66,8 @@ def simulate(port: int, folder: Path, scale: float, instant: bool) -> None:
         raise ConfigError(f"{folder} cannot be used: {error.strerror}") from error
     say(f"OpenAI:    {simulator.openai_url}")
     say(f"Anthropic: {simulator.anthropic_url}")
+    if faults:
+        say(f"Faults:    {faults}")
     say(f"State: {folder.absolute()}; {scale:g} simulated seconds in a real one; Ctrl-C ends it.")
     say()
     say(f"export BATCHKIT_PACE={scale:g}")

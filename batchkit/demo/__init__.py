@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from batchkit.demo.bill import full_price_usd
 from batchkit.demo.material import PLACE, Item, Material, gather
+from batchkit.demo.night import Night, night, place_for, plan_for
 
 if TYPE_CHECKING:
     from batchkit.builder import Batch
@@ -32,24 +33,33 @@ __all__ = [
     "PLACE",
     "Item",
     "Material",
+    "Night",
     "full_price_usd",
     "gather",
+    "night",
+    "place_for",
     "prepared",
     "providers_for",
 ]
 
 
 @contextmanager
-def providers_for(provider: str | None, place: Path) -> Iterator[Mapping[str, Provider] | None]:
-    """Yield the adapters of the simulator in ``place``, or None where a real provider is named."""
+def providers_for(
+    provider: str | None, place: Path, faults: str | None = None
+) -> Iterator[Mapping[str, Provider] | None]:
+    """Yield the adapters of the simulator in ``place``, or None where a real provider is named.
+
+    ``faults`` is the name or the file of a plan of what goes wrong in the simulator.
+    """
     if provider is not None:
         yield None
         return
     from batchkit.demo.stage import simulated
 
+    plan = plan_for(faults)
     folder = place / "simulator"
     folder.mkdir(parents=True, exist_ok=True)
-    with simulated(folder) as adapters:
+    with simulated(folder, plan) as adapters:
         yield adapters
 
 

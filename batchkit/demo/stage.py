@@ -14,7 +14,7 @@ from pathlib import Path
 
 from batchkit.errors import ConfigError
 from batchkit.providers import Provider
-from batchkit.simulator import FolderTaken, Outcome, PortTaken, Simulator
+from batchkit.simulator import FolderTaken, Outcome, Plan, PortTaken, Simulator
 
 SCALE = 60.0
 """Simulated seconds in a real one: an hour's batch takes a minute."""
@@ -25,15 +25,15 @@ _WINDOW_SECONDS = 480.0
 
 
 @contextmanager
-def simulated(folder: Path) -> Iterator[Mapping[str, Provider]]:
+def simulated(folder: Path, faults: Plan | None = None) -> Iterator[Mapping[str, Provider]]:
     """Serve both providers from ``folder`` and yield adapters that talk to them.
 
-    Raises ConfigError if another demo works on this folder.
+    ``faults`` is what goes wrong there. Raises ConfigError if another demo works on this folder.
     """
     from batchkit.providers.anthropic import Anthropic
     from batchkit.providers.openai import OpenAIResponses
 
-    simulator = _started(folder)
+    simulator = _started(folder, faults)
     try:
         with _pace():
             yield {
@@ -58,15 +58,15 @@ def _pace() -> Iterator[None]:
             os.environ["BATCHKIT_PACE"] = before
 
 
-def _started(folder: Path) -> Simulator:
+def _started(folder: Path, faults: Plan | None) -> Simulator:
     kept = folder / "port"
     if kept.exists():
-        return _listening(folder, int(kept.read_text()))
+        return _listening(folder, int(kept.read_text()), faults)
     first = zlib.crc32(str(folder.absolute()).encode()) % _PORTS
     for step in range(20):
         port = _FIRST_PORT + (first + step) % _PORTS
         try:
-            simulator = _new(folder, port).start()
+            simulator = _new(folder, port, faults).start()
         except PortTaken:
             continue
         kept.write_text(str(port))
@@ -74,9 +74,9 @@ def _started(folder: Path) -> Simulator:
     raise ConfigError("No free port was found for the demo's simulator between 20000 and 30000.")
 
 
-def _listening(folder: Path, port: int) -> Simulator:
+def _listening(folder: Path, port: int, faults: Plan | None) -> Simulator:
     try:
-        return _new(folder, port).start()
+        return _new(folder, port, faults).start()
     except FolderTaken as error:
         raise ConfigError(
             f"Another demo runs in {folder.parent}: wait for it, or stop it first."
@@ -88,7 +88,7 @@ def _listening(folder: Path, port: int) -> Simulator:
         ) from error
 
 
-def _new(folder: Path, port: int) -> Simulator:
+def _new(folder: Path, port: int, faults: Plan | None) -> Simulator:
     # A document that happens to hold the simulator's markers is only a document: a rule goes before
     # them, and the short window ends a batch that `[[sim:expire]]` would keep open for a day.
     return Simulator(
@@ -96,6 +96,7 @@ def _new(folder: Path, port: int) -> Simulator:
         port=port,
         scale=SCALE,
         rule=lambda asked: Outcome(),
+        faults=faults,
         batch_seconds=_BATCH_SECONDS,
         window_seconds=_WINDOW_SECONDS,
     )

@@ -71,7 +71,7 @@ _STORMY: dict[str, Any] = {
         {"outcome": "500", "rate": 0.03},
         {"outcome": "429", "rate": 0.02},
         {"outcome": "529", "rate": 0.02, "provider": "anthropic"},
-        {"outcome": "garbled", "rate": 0.01},
+        {"outcome": "garbled", "rate": 0.005},
         {"outcome": "missing", "rate": 0.005},
         {"outcome": "duplicate", "rate": 0.02},
         {"outcome": "stranger", "rate": 0.01},

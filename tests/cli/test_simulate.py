@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,3 +91,35 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
     assert f"Port {port} is taken" in done.stderr
     assert "--port" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_plan_of_faults_strikes(tmp_path: Path) -> None:
+    """From a file; it says that there is one."""
+    plan = tmp_path / "night.yaml"
+    plan.write_text("faults:\n- {route: openai.batches.list, fault: refuse, status: 503}\n")
+    with serving("--faults", str(plan), "--seed", "3") as (_, lines):
+        url = next(line.split()[1] for line in lines if line.startswith("OpenAI:"))
+        request = urllib.request.Request(f"{url}/batches", headers={"authorization": "Bearer k"})
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(request, timeout=20)
+
+    assert f"Faults:    {plan}" in lines
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_plan_is_told_by_line(tmp_path: Path) -> None:
+    plan = tmp_path / "night.yaml"
+    plan.write_text("faults:\n- fault: dorp\n")
+    done = subprocess.run(
+        [COMMAND, "simulate", "--faults", str(plan)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert f"{plan}, line 2: `fault: dorp`" in done.stderr
+    assert "did you mean `drop`?" in done.stderr
+    assert "Traceback" not in done.stderr
