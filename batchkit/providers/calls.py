@@ -120,8 +120,7 @@ def routed(url: str, variable: str) -> Iterator[None]:
         if error.status not in (404, 405):
             raise
         raise ProviderRefused(
-            f"{error} {url} has no batch API at this path: check {variable}, then type: "
-            "batchkit resume",
+            f"{str(error).rstrip('.')}. {url} has no batch API at this path: check {variable}.",
             reason="account",
             code="no_batch_api",
             status=error.status,
