@@ -142,7 +142,7 @@ def folder(given: Any) -> Path | None:
         return None
     if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
         raise ValidationError(f"results_dir must be the path of a folder, not {given!r}.")
-    return Path(os.fspath(given)).expanduser().absolute()
+    return Path(os.path.abspath(Path(os.fspath(given)).expanduser()))
 
 
 def raw(given: Any, results_dir: Path | None) -> RawFiles:

@@ -129,7 +129,7 @@ def show(run: str, key: str, as_json: bool, project: str | None, database: str |
             **data["request"],
             **{name: result[name] for name in _TOLD if result[name] is not None},
             "cost": usd(result["cost_usd"]),
-            "now in batch": now,
+            "batch": now,
             "raw file": data["raw_file"],
         }
     )

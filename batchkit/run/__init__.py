@@ -91,7 +91,8 @@ class BatchRun:
         """Return where the run stands; times are ISO 8601, amounts US dollars."""
         found = self._gauge.read()
         if print_status:
-            self._console.say(f"{self._clock.now().astimezone():%H:%M}  {line(found)}")
+            said = f"{self._clock.now().astimezone():%H:%M}  {line(found)}"
+            self._console.say(said, "error")  # asked for: said at any verbosity
         return found
 
     def to_json(self) -> Json:

@@ -15,6 +15,7 @@ from batchkit.export.folders import ResultsFolder
 from batchkit.providers import Provider
 from batchkit.run.progress import Progress, Wanted
 from batchkit.run.signals import Detach
+from batchkit.run.status import Gauge
 from batchkit.store import RunRow, Store
 
 
@@ -63,17 +64,32 @@ class Driver:
         if ending == "detached" or (detach.heard is not None and ending != "done"):
             self._console.say(f"Detached; batches go on. Go on with: {self.command()}", "error")
         detach.leave()
+        if not once:
+            self._conclude(ending)
         return ending
+
+    def _conclude(self, ending: Ending) -> None:
+        """Say what to type where the run itself does not go on."""
+        status = Gauge(self._store, self._run_id, self._clock).read()
+        ended = {name: status[name] for name in ("failed", "cancelled") if status[name]}
+        if ending == "waiting":
+            why = self._store.runs.get(self._run_id).waiting_detail or ""
+            go_on = "" if "batchkit resume" in why else f" Go on with: {self.command()}"
+            self._console.say(f"Waiting for {status['waiting_for']}: {why}{go_on}", "warn")
+        elif ending == "done" and ended:
+            counted = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+            again = self.command("retry")
+            self._console.say(f"{counted}; they stay so until you type: {again}", "warn")
 
     def stop(self) -> None:
         """Let every drive of this handle detach."""
         for stop in tuple(self._stops):
             stop.set()
 
-    def command(self) -> str:
+    def command(self, name: str = "resume") -> str:
         """Return what to type to go on with the run, from this folder."""
         row = self._store.runs.get(self._run_id)
-        words = ["batchkit", "resume", _typed(row)]
+        words = ["batchkit", name, _typed(row)]
         if row.project != settings.project():
             words += ["--project", row.project]
         if not self._is_found():

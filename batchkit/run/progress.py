@@ -83,7 +83,7 @@ class Progress:
         said = line(self._gauge.read())
         if said != self._line:
             self._line = said
-            self._console.say(f"{self._clock.now().astimezone():%H:%M}  {said}")
+            self._console.say(f"{self._clock.now().astimezone():%H:%M}  {said}", "error")
 
     def _write_files(self, *, mend: bool = False) -> None:
         """Write what was collected; a full disk is said once and stops nothing."""

@@ -12,7 +12,7 @@ from batchkit.money import optional_dollars
 from batchkit.rawfiles import folder_of
 from batchkit.results import JobResult, Reader
 from batchkit.run.status import stamp
-from batchkit.store import Answer, JobRow, RunRow, Store
+from batchkit.store import Answer, BatchRow, JobRow, RunRow, Store
 
 _SENT = ("max_tokens", "note")
 """The changes that are sent; the others are what attempts tell each other."""
@@ -66,7 +66,7 @@ def story_of(store: Store, run: RunRow, key: str, reader: Reader) -> JobStory:
         result=reader.result(answer),
         attempts=[_attempt(store, number, row) for number, row in enumerate(rows, 1)],
         provider=lane.provider or None,
-        batch=None if live is None else {"ref": live.ref, "state": live.state, "jobs": live.count},
+        batch=_batch(store, live, rows),
         raw_file=_raw_file(run.settings, rows),
         request=_request(store, job),
         events=[
@@ -151,6 +151,13 @@ def _attempt(store: Store, number: int, row: Mapping[str, Any]) -> Json:
         "output_tokens": row["output_tokens"],
         "at": stamp(row["collected_at"]),
     }
+
+
+def _batch(store: Store, live: BatchRow | None, rows: Sequence[Mapping[str, Any]]) -> Json | None:
+    """Describe the batch that holds a job, else the last one that did."""
+    last = next((row["batch_id"] for row in reversed(rows) if row["ref"]), None)
+    found = store.batches.get(last) if live is None and last is not None else live
+    return None if found is None else {"ref": found.ref, "state": found.state, "jobs": found.count}
 
 
 def _why(store: Store, row: Mapping[str, Any]) -> tuple[str, Json]:

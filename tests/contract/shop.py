@@ -15,7 +15,7 @@ from batchkit.simulator import Asked, Entry, Knock, Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAUDE, GPT = "claude-haiku-5-5", "gpt-6.1-sol"
-QUICK = {"progress_interval": 0.02}
+QUICK: dict[str, Any] = {"progress_interval": 0.02}
 
 
 class Note(BaseModel):

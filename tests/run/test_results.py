@@ -277,7 +277,8 @@ def test_a_story_tells_every_attempt_with_reason_and_change(scene: Scene) -> Non
     assert [list(one["change"]) for one in story.attempts] == [[], ["note"]]
     assert [one["state"] for one in story.attempts] == ["again", "completed"]
     assert all(one["batch"].startswith("fake-batch-") for one in story.attempts)
-    assert story.batch is None
+    assert story.batch is not None
+    assert story.batch["ref"] == story.attempts[-1]["batch"]
     assert orjson.loads(orjson.dumps(story.to_dict()))["key"] == "a"
 
 
