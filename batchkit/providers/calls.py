@@ -117,14 +117,11 @@ def routed(url: str, variable: str) -> Iterator[None]:
     try:
         yield
     except ProviderRefused as error:
-        if error.status not in (404, 405):
-            raise
-        raise ProviderRefused(
-            f"{str(error).rstrip('.')}. {url} has no batch API at this path: check {variable}.",
-            reason="account",
-            code="no_batch_api",
-            status=error.status,
-        ) from error
+        if error.status in (404, 405):
+            said = str(error).rstrip(".")
+            error.args = (f"{said}. {url} has no batch API at this path: check {variable}.",)
+            error.reason = "account"
+        raise
 
 
 def waits(seconds: float) -> httpx2.Timeout:
