@@ -83,13 +83,13 @@ class Collector:
         due = self._store.batches.due(list(by_id), self._provider.name, now, [BatchState.ENDED])
         closed = 0
         for batch in due:
-            lease = self._store.batches.claim(batch.id, self._owner, now)
+            lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == BatchState.ENDED:
                 closed += self._step(fresh, lease, now)
-            self._store.batches.let_go(batch.id, lease)
+            self._store.leases.let_go(batch.id, lease)
         return closed
 
     def _step(self, batch: BatchRow, lease: int, now: datetime) -> bool:

@@ -130,9 +130,9 @@ class Engine:
             over.set()
 
     def _beat(self, over: threading.Event) -> None:
-        wait = self._store.batches.renew(self._owner, self._clock.now())
+        wait = self._store.leases.renew(self._owner, self._clock.now())
         while not self._clock.wait(wait.total_seconds(), over):
-            wait = self._store.batches.renew(self._owner, self._clock.now())
+            wait = self._store.leases.renew(self._owner, self._clock.now())
 
     def tick(self, run_ids: Sequence[int]) -> int:
         """Make one pass of every step, in this thread; return how much moved."""
@@ -342,9 +342,9 @@ class Engine:
 
     def _prepare(self, run_ids: Sequence[int]) -> None:
         """Make a worker for every provider that the runs' lanes need, on the account at hand."""
-        for owner in self._store.batches.owners():
+        for owner in self._store.leases.owners():
             if processes.is_dead(owner):
-                self._store.batches.bury(owner)
+                self._store.leases.bury(owner)
         for run in self._open_runs(run_ids):
             for lane in self._store.jobs.lanes(run.id):
                 if not lane.provider:

@@ -34,13 +34,13 @@ class Poller:
         due = self._store.batches.due(list(by_id), self._provider.name, now, [BatchState.RUNNING])
         moved = 0
         for batch in due:
-            lease = self._store.batches.claim(batch.id, self._owner, now)
+            lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == BatchState.RUNNING:
                 moved += self._step(fresh, by_id[batch.run_id], lease, now)
-            self._store.batches.let_go(batch.id, lease)
+            self._store.leases.let_go(batch.id, lease)
         return moved
 
     def _step(self, batch: BatchRow, run: RunRow, lease: int, now: datetime) -> bool:

@@ -177,7 +177,7 @@ def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:
     """Read a draft as new jobs, in order of adding."""
     lanes = {lane.id: lane for lane in store.jobs.lanes(run_id)}
     templates: dict[int, tuple[Json, bytes]] = {}
-    places = store.jobs.drafts(run_id)
+    places = store.surveys.drafts(run_id)
     while page := list(islice(places, _MOST)):
         rows = [row for lane_id in lanes for row in store.jobs.pick(lane_id, _seqs(page, lane_id))]
         for row in rows:

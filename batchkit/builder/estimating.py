@@ -139,7 +139,7 @@ def _batches(start: Start, groups: Sequence[Group]) -> tuple[int, int]:
 def _groups(start: Start, day: date, found: identity.Survey) -> Iterator[Group]:
     store = start.draft.store
     leftovers = _leftovers(store, found)
-    for row in store.jobs.draft_sums(start.draft.run_id):
+    for row in store.surveys.draft_sums(start.draft.run_id):
         if not row.provider:
             continue
         left = leftovers.get((row.lane_id, row.template_id), [])
@@ -162,7 +162,7 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
     provider = start.registry.provider(row.provider)
     jobs = int(row.jobs) - len(leftovers)
     bound_tokens = int(row.tokens) - sum(one.tokens for one in leftovers)
-    sample = store.jobs.sample(row.lane_id, row.template_id, _SAMPLE)
+    sample = store.surveys.sample(row.lane_id, row.template_id, _SAMPLE)
     asked = [_request(template, job) for job in sample]
     dialect = provider.traits.dialect
     expected = sum(expected_tokens(one, dialect) for one in asked)

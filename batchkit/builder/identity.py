@@ -78,9 +78,9 @@ class Survey:
 
 def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
     """Compare a run with what a builder has added."""
-    found = Survey(taken=store.jobs.taken_over(run.id))
+    found = Survey(taken=store.surveys.taken_over(run.id))
     revised = _changed(store, run, draft, found)
-    for lane_id, seq, no, _, _ in store.jobs.drafts(run.id):
+    for lane_id, seq, no, _, _ in store.surveys.drafts(run.id):
         if no not in draft.seen:
             found.stale.append((lane_id, seq))
         elif no not in revised:
@@ -93,7 +93,7 @@ def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
 def _changed(store: Store, run: RunRow, draft: Draft, found: Survey) -> set[int]:
     """Sort the drafts of a next revision; return their numbers."""
     revised: set[int] = set()
-    for row in store.jobs.changed(run.id):
+    for row in store.surveys.changed(run.id):
         if row.new_no not in draft.seen:
             continue
         revised.add(row.new_no)
@@ -107,7 +107,7 @@ def _changed(store: Store, run: RunRow, draft: Draft, found: Survey) -> set[int]
 def _missing(store: Store, run: RunRow, draft: Draft, found: Survey, revised: set[int]) -> None:
     """Find what the script adds no more: gone if it was not sent, renamed if content named it."""
     nameless: list[tuple[Place, str, bool]] = []
-    for lane_id, seq, no, key, digest, unsent in store.jobs.released(run.id):
+    for lane_id, seq, no, key, digest, unsent in store.surveys.released(run.id):
         if no in draft.seen:
             found.held += 1
             continue
@@ -126,7 +126,7 @@ def _missing(store: Store, run: RunRow, draft: Draft, found: Survey, revised: se
 def _by_content(
     store: Store, run: RunRow, draft: Draft, revised: set[int]
 ) -> Iterator[tuple[Place, int]]:
-    for lane_id, seq, no, key, digest in store.jobs.drafts(run.id):
+    for lane_id, seq, no, key, digest in store.surveys.drafts(run.id):
         if no in draft.seen and no not in revised and keys.is_of_content(key, digest):
             yield (lane_id, seq), no
 
@@ -221,7 +221,7 @@ def _released(
     local = {lane.id for lane in store.jobs.lanes(run.id) if not lane.provider}
     marks: dict[int, int] = {}
     count = taken = 0
-    for lane_id, seq, _, _, _ in store.jobs.drafts(run.id):
+    for lane_id, seq, _, _, _ in store.surveys.drafts(run.id):
         if (lane_id, seq) in dropped:
             continue
         if lane_id not in local:

@@ -34,7 +34,7 @@ class Jobs(Sequence[Job]):
         self._draft.flush()
         store = self._draft.store
         templates: dict[int, Json] = {}
-        for row in store.jobs.current(self._draft.run_id):
+        for row in store.surveys.current(self._draft.run_id):
             if row.no not in self._draft.seen:
                 continue
             if row.template_id not in templates:

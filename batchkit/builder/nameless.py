@@ -55,7 +55,7 @@ def take_over(draft: Draft, project: str, now: datetime, *, anew: bool) -> int:
     store, run_id = draft.store, draft.run_id
     names = {row.id: row.name for row in store.runs.all(project)}
     taken = 0
-    pairs = _matched(store.jobs.draft_digests(run_id), answers, names)
+    pairs = _matched(store.surveys.draft_digests(run_id), answers, names)
     while page := list(islice(pairs, _PAGE)):
         store.jobs.reuse(run_id, page, now)
         taken += len(page)
@@ -64,7 +64,7 @@ def take_over(draft: Draft, project: str, now: datetime, *, anew: bool) -> int:
 
 def _elsewhere(draft: Draft, project: str, *, anew: bool) -> list[Any]:
     """Return what other nameless runs know of this content; anew: only those started anew."""
-    rows = draft.store.jobs.answered_elsewhere(draft.run_id, project)
+    rows = draft.store.surveys.answered_elsewhere(draft.run_id, project)
     if not anew:
         return rows
     known = {row.other_run: False for row in rows}
@@ -99,11 +99,11 @@ def _claim(draft: Draft) -> None:
     """Drop drafts that the run holds under another key, and take those for seen."""
     store, run_id = draft.store, draft.run_id
     held: dict[bytes, deque[int]] = {}
-    for _, _, no, _, digest, _ in store.jobs.released(run_id):
+    for _, _, no, _, digest, _ in store.surveys.released(run_id):
         if no not in draft.seen:
             held.setdefault(digest, deque()).append(no)
     doubles: list[tuple[int, int]] = []
-    for lane_id, seq, no, _, digest in store.jobs.drafts(run_id):
+    for lane_id, seq, no, _, digest in store.surveys.drafts(run_id):
         if no in draft.seen and held.get(digest):
             draft.seen.add(held[digest].popleft())
             doubles.append((lane_id, seq))
@@ -135,8 +135,8 @@ def is_started_anew(run: RunRow | None) -> bool:
 def same_content(draft: Draft, other: int) -> bool:
     """Say whether another run holds exactly the draft's content, in any order."""
     store = draft.store
-    mine = ((no, digest) for _, _, no, _, digest in store.jobs.drafts(draft.run_id))
-    theirs = (digest for _, _, _, _, digest, _ in store.jobs.released(other))
+    mine = ((no, digest) for _, _, no, _, digest in store.surveys.drafts(draft.run_id))
+    theirs = (digest for _, _, _, _, digest, _ in store.surveys.released(other))
     return _sum(digest for no, digest in mine if no in draft.seen) == _sum(theirs)
 
 

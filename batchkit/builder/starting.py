@@ -162,7 +162,7 @@ class Start:
         if limit is None:
             return
         store.jobs.remove(run.id, plan.leftovers)
-        sums = [row for row in store.jobs.draft_sums(run.id) if row.provider]
+        sums = [row for row in store.surveys.draft_sums(run.id) if row.provider]
         for row in sums:
             if row.unpriced:
                 raise ValidationError(_why_unpriced(store, row))
@@ -176,7 +176,7 @@ class Start:
         best = min(sums, key=lambda row: int(row.cheapest))
         if best.cheapest <= left:
             return
-        job = store.jobs.sample(best.lane_id, best.template_id, 1, cheapest=True)[0]
+        job = store.surveys.sample(best.lane_id, best.template_id, 1, cheapest=True)[0]
         least = self._counted(job, best.provider)
         if least <= left:
             return

@@ -48,7 +48,7 @@ class Trials:
         self._start.reuse()
         draft, store = self._start.draft, self._start.draft.store
         rows = list(
-            islice((row for row in store.jobs.untried(draft.run_id) if row.no in draft.seen), n)
+            islice((row for row in store.surveys.untried(draft.run_id) if row.no in draft.seen), n)
         )
         if not rows:
             raise ValidationError(

@@ -156,7 +156,7 @@ class Revision:
 
     def _refuse_drafts(self, own: int) -> None:
         """Releasing is by lane: it must not start what somebody added and never started."""
-        if sum(1 for _ in self._store.jobs.drafts(self._run.id)) > own:
+        if sum(1 for _ in self._store.surveys.drafts(self._run.id)) > own:
             raise ValidationError(
                 f"The run {self._run.name!r} has jobs that were added and not started: run the "
                 "script that added them first, then retry with another model or prompt."

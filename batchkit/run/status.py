@@ -61,7 +61,7 @@ class Gauge:
 
     def _drafted(self, run: RunRow) -> Json:
         """Count a draft's rows, which no counter holds; what was tried out has an answer."""
-        left = sum(int(row.jobs) for row in self._store.jobs.draft_sums(run.id))
+        left = sum(int(row.jobs) for row in self._store.surveys.draft_sums(run.id))
         ended = Counter(answer.state for answer in self._store.answers.ended(run.id))
         return {
             "total": left + ended.total(),

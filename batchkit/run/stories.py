@@ -97,7 +97,7 @@ def _draft_answers(store: Store, run: RunRow, states: Sequence[str] | None) -> I
     """Stream a draft: what was tried out has an answer, the rest is pending."""
     ended = {answer.no: answer for answer in store.answers.ended(run.id)}
     lanes = {lane.id: lane for lane in store.jobs.lanes(run.id)}
-    for draft in store.jobs.drafts(run.id):
+    for draft in store.surveys.drafts(run.id):
         lane = lanes[draft[0]]
         answer = ended.get(draft[2])
         if answer is None:

@@ -12,6 +12,8 @@ from batchkit.store.batches import Batches
 from batchkit.store.database import Database
 from batchkit.store.events import Events
 from batchkit.store.jobs import Jobs
+from batchkit.store.leases import Leases
+from batchkit.store.raws import Raw, Raws, Reading
 from batchkit.store.rows import (
     AccountRow,
     Answer,
@@ -26,6 +28,7 @@ from batchkit.store.rows import (
     Settled,
 )
 from batchkit.store.runs import Opening, Runs
+from batchkit.store.surveys import Surveys
 
 
 class Store:
@@ -44,10 +47,13 @@ class Store:
             raise
         self.runs = Runs(self.database)
         self.jobs = Jobs(self.database)
+        self.surveys = Surveys(self.database)
         self.batches = Batches(self.database)
+        self.leases = Leases(self.database)
         self.answers = Answers(self.database)
         self.accounts = Accounts(self.database)
         self.events = Events(self.database)
+        self.raws = Raws(self.database)
         self.audit = Audit(self.database)
 
     @property
@@ -70,6 +76,8 @@ __all__ = [
     "Member",
     "NewJob",
     "Opening",
+    "Raw",
+    "Reading",
     "RunRow",
     "Seal",
     "Settled",

@@ -265,6 +265,7 @@ _ANSWERS = (
         jobs.c.metadata,
         jobs.c.documents,
         jobs.c.template_id,
+        jobs.c.asked_id,
         lanes.c.provider,
         lanes.c.model.label("asked_model"),
         batches.c.ref,

@@ -7,23 +7,20 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from batchkit import states
 from batchkit.errors import IllegalMove
 from batchkit.model import Account, BatchState, BatchStatus, Candidate, Created
 from batchkit.states import Move
-from batchkit.store import local
+from batchkit.store import booking, sealing
 from batchkit.store.database import Database
 from batchkit.store.events import note
-from batchkit.store.rows import BatchRow, LaneRow, Member, Seal, made
+from batchkit.store.rows import BatchRow, Member, Seal, made
 from batchkit.store.runs import LIVE, close_if_done
-from batchkit.store.tables import accounts, attempts, batches, jobs, lanes, members, runs
+from batchkit.store.tables import accounts, batches, lanes, members, runs
 from batchkit.store.types import UtcDateTime
-
-LEASE = timedelta(seconds=90)
-"""How long a claim holds; a step that lives renews it by claiming again."""
 
 
 class Batches:
@@ -31,71 +28,6 @@ class Batches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    # claims
-
-    def claim(self, batch_id: int, owner: str, now: datetime) -> int | None:
-        """Take a batch for one step; return the lease's number, None while another has it."""
-        with self._database.write() as connection:
-            return _claim(connection, batches, batch_id, owner, now)
-
-    def claim_lane(self, lane_id: int, owner: str, now: datetime) -> int | None:
-        """Take a lane for cutting a batch; return the lease's number or None."""
-        with self._database.write() as connection:
-            return _claim(connection, lanes, lane_id, owner, now)
-
-    def let_go(self, batch_id: int, lease_no: int) -> None:
-        """Give a batch back for the next step, whoever makes it."""
-        with self._database.write() as connection:
-            _let_go(connection, batches, batch_id, lease_no)
-
-    def let_go_lane(self, lane_id: int, lease_no: int) -> None:
-        """Give a lane back."""
-        with self._database.write() as connection:
-            _let_go(connection, lanes, lane_id, lease_no)
-
-    def renew(self, owner: str, now: datetime) -> timedelta:
-        """Hold on to everything this owner works on: a call may take longer than a lease.
-
-        Returns after how long to do it again. What has lapsed is not taken back.
-        """
-        with self._database.write() as connection:
-            for table in (batches, lanes):
-                connection.execute(
-                    update(table)
-                    .where(table.c.lease_owner == owner, table.c.lease_until > now)
-                    .values(lease_until=now + LEASE)
-                )
-        return LEASE / 3
-
-    def owners(self) -> set[str]:
-        """Return everybody who holds a lease, run out or not."""
-        found: set[str] = set()
-        with self._database.read() as connection:
-            for table in (batches, lanes):
-                query = select(table.c.lease_owner).where(table.c.lease_owner.is_not(None))
-                found.update(str(owner) for owner in connection.execute(query).scalars())
-        return found
-
-    def bury(self, owner: str) -> None:
-        """Take every lease from an owner that is certainly gone."""
-        with self._database.write() as connection:
-            for table in (batches, lanes):
-                connection.execute(
-                    update(table)
-                    .where(table.c.lease_owner == owner)
-                    .values(lease_until=None, lease_owner=None, lease_no=table.c.lease_no + 1)
-                )
-
-    def holds(self, batch_id: int, lease_no: int, owner: str) -> bool:
-        """Say whether a lease is still ours, as the database sees it."""
-        query = select(batches.c.id).where(
-            batches.c.id == batch_id,
-            batches.c.lease_no == lease_no,
-            batches.c.lease_owner == owner,
-        )
-        with self._database.read() as connection:
-            return connection.execute(query).first() is not None
 
     # looking
 
@@ -222,8 +154,8 @@ class Batches:
         """
         try:
             with self._database.write(durable=True) as connection:
-                return _seal(connection, seal, now)
-        except (_Refused, IntegrityError):
+                return sealing.seal(connection, seal, now)
+        except (sealing.Refused, IntegrityError):
             return None
 
     def send(
@@ -359,8 +291,8 @@ class Batches:
                 detail={"code": code, "why": why},
             ):
                 return False
-            _free_jobs(connection, batch)
-            _give_back(connection, batch)
+            booking.free_jobs(connection, batch)
+            booking.give_back(connection, batch)
             return True
 
     def defer(
@@ -477,11 +409,11 @@ class Batches:
             batch = _row(connection, batch_id)
             if batch.state not in move.sources or batch.lease_no != lease_no:
                 return False
-            _lock_run(connection, batch.run_id)
-            counts, cost, unknown = _counted(connection, batch)
-            again = _release_again(connection, batch)
-            number = _book(connection, batch, counts, cost, unknown, now)
-            codes = _codes(connection, batch)
+            sealing.lock_run(connection, batch.run_id)
+            counts, cost, unknown = booking.counted(connection, batch)
+            again = booking.release_again(connection, batch)
+            number = booking.book(connection, batch, counts, cost, unknown, now)
+            codes = booking.codes_of(connection, batch)
             values = {
                 **counts,
                 "codes": codes,
@@ -498,132 +430,9 @@ class Batches:
             return True
 
 
-class _Refused(Exception):
-    """A guard said no; the transaction is rolled back."""
-
-
-def _seal(connection: Connection, seal: Seal, now: datetime) -> int:
-    lane = seal.lane
-    _lock_run(connection, lane.run_id)  # or two processes count each other's batch as not there
-    if not _reserve(connection, seal, now):
-        raise _Refused
-    if seal.kind == "range":
-        _take_range(connection, seal)
-    _wait_for_files(connection, lane, seal)
-    local.book(connection, lane.run_id, lane.id, seal.failed, now)
-    batch_id = _insert(connection, seal, now) if seal.count else None
-    if seal.members and batch_id is not None:
-        _take_members(connection, seal, batch_id)
-    if seal.failed:
-        close_if_done(connection, lane.run_id, now)
-    if batch_id is None:
-        return 0
-    note(connection, lane.run_id, now, "sealed", batch_id=batch_id, jobs=seal.count)
-    return batch_id
-
-
-def _reserve(connection: Connection, seal: Seal, now: datetime) -> bool:
-    """Reserve in one statement; rowcount is the answer. The wishes are part of the guard."""
-    live = (
-        select(func.count())
-        .where(batches.c.run_id == seal.lane.run_id, batches.c.state.in_(LIVE))
-        .scalar_subquery()
-    )
-    landed = connection.execute(
-        update(runs)
-        .where(runs.c.id == seal.lane.run_id, _is_open(now), live < seal.max_live)
-        .where(
-            or_(
-                runs.c.cost_limit.is_(None),
-                runs.c.spent + runs.c.reserved + seal.reserved <= runs.c.cost_limit,
-            )
-        )
-        .values(reserved=runs.c.reserved + seal.reserved)
-    )
-    return bool(landed.rowcount)
-
-
-def _is_open(now: datetime) -> Any:
-    return and_(
-        runs.c.opened_at.is_not(None),
-        runs.c.cancel_requested_at.is_(None),
-        or_(runs.c.deadline_at.is_(None), runs.c.deadline_at > now),
-        or_(runs.c.hold_until.is_(None), runs.c.hold_until <= now),
-    )
-
-
 def _may_send(now: datetime) -> Any:
-    wishes = select(runs.c.id).where(runs.c.id == batches.c.run_id, _is_open(now))
+    wishes = select(runs.c.id).where(runs.c.id == batches.c.run_id, sealing.is_open(now))
     return and_(wishes.exists(), batches.c.cancel_requested_at.is_(None))
-
-
-def _take_range(connection: Connection, seal: Seal) -> None:
-    landed = connection.execute(
-        update(lanes)
-        .where(lanes.c.id == seal.lane.id, lanes.c.cursor == seal.lo, lanes.c.released >= seal.hi)
-        .values(cursor=seal.hi)
-    )
-    if not landed.rowcount:
-        raise _Refused
-
-
-def _take_members(connection: Connection, seal: Seal, batch_id: int) -> None:
-    for chunk in _chunks([member.seq for member in seal.members]):
-        landed = connection.execute(
-            update(members)
-            .where(members.c.lane_id == seal.lane.id, members.c.seq.in_(chunk))
-            .where(members.c.batch_id.is_(None))
-            .values(batch_id=batch_id)
-        )
-        if landed.rowcount != len(chunk):
-            raise _Refused
-
-
-def _wait_for_files(connection: Connection, lane: LaneRow, seal: Seal) -> None:
-    if not seal.absent:
-        return
-    if seal.kind == "members":
-        for chunk in _chunks(list(seal.absent)):
-            connection.execute(
-                update(members)
-                .where(members.c.lane_id == lane.id, members.c.seq.in_(chunk))
-                .where(members.c.batch_id.is_(None))
-                .values(reason="files")
-            )
-        return
-    rows = [
-        {
-            "shelf": 0,
-            "lane_id": lane.id,
-            "seq": seq,
-            "attempt_no": 1,
-            "run_id": lane.run_id,
-            "reason": "files",
-        }
-        for seq in seal.absent
-    ]
-    connection.execute(insert(members), rows)
-
-
-def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
-    names = (
-        "kind", "lo", "hi", "token", "count", "bytes", "tokens", "sha256", "spool", "spool_host",
-        "attempt_no", "reserved", "twin_guard", "account_id",
-    )  # fmt: skip
-    values = {name: getattr(seal, name) for name in names}
-    made_row = connection.execute(
-        insert(batches)
-        .values(
-            run_id=seal.lane.run_id,
-            lane_id=seal.lane.id,
-            state=BatchState.SEALED,
-            sealed_at=now,
-            poll_at=now,
-            **values,
-        )
-        .returning(batches.c.id)
-    )
-    return int(made_row.scalar_one())
 
 
 def _move(
@@ -669,177 +478,7 @@ def _start_clock(connection: Connection, batch_id: int, now: datetime) -> None:
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
 
-def _free_jobs(connection: Connection, batch: BatchRow) -> None:
-    """Put a void batch's jobs back into the queue; this attempt does not count.
-
-    What was replaced or has ended meanwhile (tried out by ``test``) stays out of it.
-    """
-    if batch.kind == "members":
-        mine = members.c.batch_id == batch.id
-        wanted = select(jobs.c.seq).where(
-            jobs.c.lane_id == batch.lane_id, jobs.c.superseded.is_(False), ~local.has_final()
-        )
-        connection.execute(delete(members).where(mine, members.c.seq.not_in(wanted)))
-        connection.execute(update(members).where(mine).values(batch_id=None))
-        return
-    query = select(
-        jobs.c.shelf, jobs.c.lane_id, jobs.c.seq, literal(1), jobs.c.run_id, literal("recut")
-    ).where(jobs.c.lane_id == batch.lane_id, jobs.c.seq >= batch.lo, jobs.c.seq < batch.hi)
-    waiting = select(members.c.seq).where(members.c.lane_id == batch.lane_id)
-    names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "reason"]
-    query = query.where(
-        jobs.c.superseded.is_(False), jobs.c.seq.not_in(waiting), ~local.has_final()
-    )
-    connection.execute(insert(members).from_select(names, query))
-
-
-def _give_back(connection: Connection, batch: BatchRow) -> None:
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == batch.run_id)
-        .values(reserved=runs.c.reserved - batch.reserved)
-    )
-
-
-def _counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], int, int]:
-    counts = {"completed": 0, "failed": 0, "cancelled": 0}
-    cost = unknown = settled = 0
-    rows = connection.execute(
-        select(
-            attempts.c.state,
-            attempts.c.final,
-            func.count(),
-            func.coalesce(func.sum(attempts.c.cost), 0),
-            func.count() - func.count(attempts.c.cost),
-        )
-        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id)
-        .group_by(attempts.c.state, attempts.c.final)
-    )
-    for state, final, number, spent, unpriced in rows:
-        if final:
-            counts[state] += int(number)
-        settled += int(number)
-        cost += int(spent)
-        unknown += int(unpriced)
-    if settled != batch.count:
-        raise IllegalMove(f"batch {batch.id} holds {batch.count} jobs and {settled} outcomes")
-    return _without_superseded(connection, batch, counts), cost, unknown
-
-
-def _codes(connection: Connection, batch: BatchRow) -> dict[str, int]:
-    """Count the attempts that ran by what was wrong with them; "" is nothing."""
-    code = func.coalesce(attempts.c.code, "")
-    rows = connection.execute(
-        select(code, func.count())
-        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id, attempts.c.ran)
-        .group_by(code)
-    )
-    return {str(name): int(n) for name, n in rows}
-
-
-def _without_superseded(
-    connection: Connection, batch: BatchRow, counts: dict[str, int]
-) -> dict[str, int]:
-    revisions = connection.execute(
-        select(runs.c.revisions).where(runs.c.id == batch.run_id)
-    ).scalar_one()
-    if not revisions:
-        return counts
-    rows = connection.execute(
-        select(attempts.c.state, func.count())
-        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
-        .where(attempts.c.batch_id == batch.id, attempts.c.final, jobs.c.superseded)
-        .group_by(attempts.c.state)
-    )
-    old = {str(state): int(n) for state, n in rows}
-    return {state: n - old.get(state, 0) for state, n in counts.items()}
-
-
-def _release_again(connection: Connection, batch: BatchRow) -> int:
-    """Put the jobs that go again into the queue, with the changes of their next attempt."""
-    names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "changes", "reason"]
-    query = (
-        select(
-            attempts.c.shelf,
-            attempts.c.lane_id,
-            attempts.c.seq,
-            attempts.c.attempt_no + 1,
-            attempts.c.run_id,
-            attempts.c.changes,
-            func.coalesce(attempts.c.code, "again"),
-        )
-        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
-        .where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
-        .where(jobs.c.superseded.is_(False), ~local.has_final())
-    )
-    # The driver does not say how many rows an INSERT … SELECT made.
-    count = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    if count:
-        connection.execute(insert(members).from_select(names, query))
-    return int(count)
-
-
-def _book(
-    connection: Connection,
-    batch: BatchRow,
-    counts: dict[str, int],
-    cost: int,
-    unknown: int,
-    now: datetime,
-) -> int:
-    number = connection.execute(
-        update(runs)
-        .where(runs.c.id == batch.run_id)
-        .values(
-            spent=runs.c.spent + cost,
-            reserved=runs.c.reserved - batch.reserved,
-            collected_no=runs.c.collected_no + 1,
-            cost_unknown=runs.c.cost_unknown + unknown,
-            last_progress_at=now,
-            **{state: runs.c[state] + n for state, n in counts.items()},
-        )
-        .returning(runs.c.collected_no)
-    )
-    return int(number.scalar_one())
-
-
-def _lock_run(connection: Connection, run_id: int) -> None:
-    """Let nobody else change a run until this transaction ends; SQLite has one writer anyway."""
-    connection.execute(select(runs.c.id).where(runs.c.id == run_id).with_for_update())
-
-
-def _claim(
-    connection: Connection, table: Any, row_id: int, owner: str, now: datetime
-) -> int | None:
-    lease: int | None = connection.execute(
-        update(table)
-        .where(table.c.id == row_id)
-        .where(
-            or_(
-                table.c.lease_until.is_(None),
-                table.c.lease_until <= now,
-                table.c.lease_owner == owner,
-            )
-        )
-        .values(lease_no=table.c.lease_no + 1, lease_owner=owner, lease_until=now + LEASE)
-        .returning(table.c.lease_no)
-    ).scalar()
-    return lease
-
-
-def _let_go(connection: Connection, table: Any, row_id: int, lease_no: int) -> None:
-    connection.execute(
-        update(table)
-        .where(table.c.id == row_id, table.c.lease_no == lease_no)
-        .values(lease_until=None, lease_owner=None)
-    )
-
-
 def _row(connection: Connection, batch_id: int) -> BatchRow:
     """Read a batch inside a writing transaction, so that nobody moves it meanwhile."""
     query = select(batches).where(batches.c.id == batch_id).with_for_update()
     return made(BatchRow, connection.execute(query).mappings().one())
-
-
-def _chunks(items: list[int], size: int = 500) -> list[list[int]]:
-    return [items[at : at + size] for at in range(0, len(items), size)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -23,12 +22,13 @@ from sqlalchemy.exc import IntegrityError
 from batchkit.model import Json
 from batchkit.store import local
 from batchkit.store.database import Database, insert_new
+from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
-from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs, templates
+from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
 
-_PAGE = 2_000
+PAGE = 2_000
 _KEYS = 500
-_SHELF = 0
+SHELF = 0
 """The only shelf there is today. Without it in the WHERE no index of ``jobs`` can be used."""
 
 
@@ -99,7 +99,7 @@ class Jobs:
                 for known, new in found
             ]
             place = (
-                jobs.c.shelf == _SHELF,
+                jobs.c.shelf == SHELF,
                 jobs.c.lane_id == bindparam("at_lane"),
                 jobs.c.seq == bindparam("at_seq"),
             )
@@ -129,7 +129,7 @@ class Jobs:
         while at < hi:
             page = self._page(lane_id, at, hi)
             yield from page
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 return
             at = page[-1].seq + 1
 
@@ -139,7 +139,7 @@ class Jobs:
         with self._database.read() as connection:
             for at in range(0, len(seqs), _KEYS):
                 query = select(jobs).where(
-                    jobs.c.shelf == _SHELF,
+                    jobs.c.shelf == SHELF,
                     jobs.c.lane_id == lane_id,
                     jobs.c.seq.in_(seqs[at : at + _KEYS]),
                 )
@@ -150,74 +150,13 @@ class Jobs:
         """Return the current revision of one job."""
         query = (
             select(jobs)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key == key)
+            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id, jobs.c.key == key)
             .where(jobs.c.superseded.is_(False))
             .order_by(jobs.c.revision)
         )
         with self._database.read() as connection:
             row = connection.execute(query).mappings().first()
             return None if row is None else made(JobRow, row)
-
-    def drafts(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes]]:
-        """Stream (lane_id, seq, no, key, digest) of what was added and not released, in order."""
-        query = (
-            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no, jobs.c.key, jobs.c.digest)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released)
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream(query)
-
-    def unsent(self, run_id: int) -> Iterator[tuple[int, int, int]]:
-        """Stream (lane_id, seq, no) of released jobs that wait for a batch."""
-        query = (
-            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.superseded.is_(False), is_unsent())
-        )
-        yield from self._stream(query)
-
-    def changed(self, run_id: int) -> list[Any]:
-        """Return pairs of a job and its draft of the next revision.
-
-        Rows hold ``key, lane_id, seq, unsent, code, new_lane_id, new_seq, new_no``; ``code`` is why
-        the job failed, if it did.
-        """
-        new = jobs.alias("new")
-        new_lane = lanes.alias("new_lane")
-        query = (
-            select(
-                jobs.c.key,
-                jobs.c.lane_id,
-                jobs.c.seq,
-                is_unsent().label("unsent"),
-                attempts.c.code,
-                new.c.lane_id.label("new_lane_id"),
-                new.c.seq.label("new_seq"),
-                new.c.no.label("new_no"),
-            )
-            .select_from(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .join(
-                new,
-                and_(
-                    new.c.shelf == _SHELF,
-                    new.c.run_id == jobs.c.run_id,
-                    new.c.key == jobs.c.key,
-                    new.c.revision == jobs.c.revision + 1,
-                ),
-            )
-            .join(new_lane, new_lane.c.id == new.c.lane_id)
-            .outerjoin(attempts, _final_of(jobs))
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(new.c.seq >= new_lane.c.released)
-            .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
-            .order_by(new.c.no)
-        )
-        with self._database.read() as connection:
-            return list(connection.execute(query))
 
     def waiting(self, lane: LaneRow) -> Any:
         """Return (jobs, tokens, bound, unpriced, cheapest) over what waits in a lane's range.
@@ -231,7 +170,7 @@ class Jobs:
             func.count() - func.count(jobs.c.bound),
             func.min(jobs.c.bound),
         ).where(
-            jobs.c.shelf == _SHELF,
+            jobs.c.shelf == SHELF,
             jobs.c.lane_id == lane.id,
             jobs.c.seq >= lane.cursor,
             jobs.c.seq < lane.released,
@@ -239,88 +178,6 @@ class Jobs:
         )
         with self._database.read() as connection:
             return connection.execute(query).one()
-
-    def draft_sums(self, run_id: int) -> list[Any]:
-        """Return one row a lane and template over the draft, for an estimate.
-
-        Rows hold ``provider, model, lane_id, template_id, jobs, bytes, tokens, bound, unpriced,
-        cheapest``.
-        """
-        query = (
-            select(
-                lanes.c.provider,
-                lanes.c.model,
-                lanes.c.id.label("lane_id"),
-                jobs.c.template_id,
-                func.count().label("jobs"),
-                func.sum(jobs.c.bytes).label("bytes"),
-                func.sum(jobs.c.tokens).label("tokens"),
-                func.coalesce(func.sum(jobs.c.bound), 0).label("bound"),
-                (func.count() - func.count(jobs.c.bound)).label("unpriced"),
-                func.min(jobs.c.bound).label("cheapest"),
-            )
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, is_unsent_or_draft())
-            .group_by(lanes.c.provider, lanes.c.model, lanes.c.id, jobs.c.template_id)
-        )
-        with self._database.read() as connection:
-            return list(connection.execute(query))
-
-    def answered_elsewhere(self, run_id: int, project: str) -> list[Any]:
-        """Return answers and jobs in flight of a project's nameless runs with this draft's content.
-
-        Rows hold ``digest, other_run, lane_id, seq, key, state, ran`` (state None: not ended). Of
-        runs that were never opened only answers count: somebody tried them out.
-        """
-        other = jobs.alias("other")
-        mine = select(jobs.c.digest).where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-        query = (
-            select(
-                other.c.digest,
-                other.c.run_id.label("other_run"),
-                other.c.lane_id,
-                other.c.seq,
-                other.c.key,
-                attempts.c.state,
-                attempts.c.ran,
-            )
-            .join(runs, runs.c.id == other.c.run_id)
-            .join(lanes, lanes.c.id == other.c.lane_id)
-            .outerjoin(attempts, _final_of(other))
-            .where(runs.c.project == project, runs.c.nameless, runs.c.id != run_id)
-            .where(other.c.shelf == _SHELF, other.c.digest.in_(mine))
-            .where(other.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER)
-            .where(or_(runs.c.opened_at.is_not(None), attempts.c.state == "completed"))
-            .where(or_(attempts.c.reused_from.is_(None), attempts.c.state.is_(None)))
-            .where(or_(other.c.seq < lanes.c.released, attempts.c.state.is_not(None)))
-            .order_by(other.c.run_id, other.c.no)
-        )
-        with self._database.read() as connection:
-            return list(connection.execute(query))
-
-    def draft_digests(self, run_id: int) -> Iterator[tuple[bytes, int, int]]:
-        """Stream (digest, lane_id, seq) of the draft that has no answer yet."""
-        query = (
-            select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released, ~local.has_final())
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream(query)
-
-    def taken_over(self, run_id: int) -> int:
-        """Count the jobs of the draft that have another run's answer."""
-        query = (
-            select(func.count())
-            .select_from(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .join(attempts, _final_of(jobs))
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released, attempts.c.reused_from.is_not(None))
-        )
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
 
     def reuse(
         self,
@@ -334,6 +191,7 @@ class Jobs:
         """
         with self._database.write() as connection:
             by_lane: dict[int, list[Settled]] = {}
+            taken: list[tuple[tuple[int, int], tuple[int, int]]] = []
             for at in range(0, len(pairs), _KEYS):
                 page = pairs[at : at + _KEYS]
                 finals = _finals(connection, [theirs for _, theirs, _ in page])
@@ -342,119 +200,28 @@ class Jobs:
                     if theirs in finals and mine not in over:
                         settled = _copied(finals[theirs], mine[1], name)
                         by_lane.setdefault(mine[0], []).append(settled)
+                        taken.append((mine, theirs))
             for lane_id, rows in by_lane.items():
                 local.book(connection, run_id, lane_id, rows, now)
+            for at in range(0, len(taken), _KEYS):
+                carry(connection, run_id, taken[at : at + _KEYS])
 
     def keep_test(self, run_id: int, lane_id: int, settled: Settled, now: datetime) -> None:
         """Book an answer from the real-time API; the run takes it when it opens."""
         with self._database.write(durable=True) as connection:
             local.book(connection, run_id, lane_id, [settled], now)
 
-    def untested(self, run_id: int, limit: int) -> list[JobRow]:
-        """Return the first jobs in order of adding that have no final answer yet."""
-        query = (
-            select(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(is_unsent_or_draft(), lanes.c.provider != "")
-            .order_by(jobs.c.no)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
-
-    def sample(
-        self, lane_id: int, template_id: int, limit: int, *, cheapest: bool = False
-    ) -> list[JobRow]:
-        """Return some unsent jobs of a lane and template: the first, or the ``cheapest`` ones."""
-        query = (
-            select(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
-            .where(jobs.c.template_id == template_id, is_unsent_or_draft())
-            .order_by(jobs.c.bound if cheapest else jobs.c.seq)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
-
-    def untried(self, run_id: int) -> Iterator[JobRow]:
-        """Stream what was not sent, or was only tried out, in order of adding."""
-        tried = exists().where(
-            _final_of(jobs),
-            attempts.c.batch_id == batches.c.id,
-            batches.c.kind == "local",
-            attempts.c.ran,
-        )
-        query = (
-            select(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER)
-            .where(or_(jobs.c.seq >= lanes.c.released, is_unsent(), tried))
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream_jobs(query)
-
-    def released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes, bool]]:
-        """Stream (lane_id, seq, no, key, digest, unsent) of what a run holds, drafts aside."""
-        query = (
-            select(
-                jobs.c.lane_id,
-                jobs.c.seq,
-                jobs.c.no,
-                jobs.c.key,
-                jobs.c.digest,
-                is_unsent().label("unsent"),
-            )
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.superseded.is_(False), jobs.c.seq < lanes.c.released)
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream(query)
-
-    def current(self, run_id: int) -> Iterator[JobRow]:
-        """Stream each key's newest revision, drafts included, in order of adding."""
-        newer = jobs.alias("newer")
-        later = exists().where(
-            newer.c.shelf == _SHELF,
-            newer.c.run_id == run_id,
-            newer.c.key == jobs.c.key,
-            newer.c.revision > jobs.c.revision,
-        )
-        query = (
-            select(jobs)
-            .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.superseded.is_(False), ~later)
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream_jobs(query)
-
     def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
         query = (
             select(jobs)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id)
             .where(jobs.c.seq >= lo, jobs.c.seq < hi)
             .where(jobs.c.superseded.is_(False), ~local.has_final())
             .order_by(jobs.c.seq)
-            .limit(_PAGE)
+            .limit(PAGE)
         )
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
-
-    def _stream(self, query: Any) -> Iterator[Any]:
-        """Stream rows; a reader who stops half-way leaves no cursor open behind him."""
-        with self._database.read() as connection:
-            options = connection.execution_options(yield_per=_PAGE)
-            with closing(options.execute(query)) as rows:
-                yield from rows
-
-    def _stream_jobs(self, query: Any) -> Iterator[JobRow]:
-        with self._database.read() as connection:
-            options = connection.execution_options(yield_per=_PAGE)
-            with closing(options.execute(query)) as rows:
-                yield from (made(JobRow, row) for row in rows.mappings())
 
     def _keep_templates(self, connection: Connection, run_id: int, new: Sequence[NewJob]) -> None:
         for digest, data in {job.template_digest: job.template for job in new}.items():
@@ -519,7 +286,7 @@ def is_unsent_or_draft() -> Any:
     )
 
 
-def _final_of(table: Any) -> Any:
+def final_of(table: Any) -> Any:
     return and_(
         attempts.c.shelf == table.c.shelf,
         attempts.c.lane_id == table.c.lane_id,
@@ -545,7 +312,7 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
         )
         .join(lanes, lanes.c.id == jobs.c.lane_id)
         .join(templates, templates.c.id == jobs.c.template_id)
-        .where(jobs.c.shelf == _SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
+        .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
         .order_by(jobs.c.revision)
     )
     return (Known(*row) for row in connection.execute(query))  # the order of its fields
@@ -599,7 +366,7 @@ def _finals(
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for lane_id, seqs in by_lane.items():
         query = select(attempts).where(
-            attempts.c.shelf == _SHELF,
+            attempts.c.shelf == SHELF,
             attempts.c.lane_id == lane_id,
             attempts.c.seq.in_(seqs),
             attempts.c.final,

@@ -276,6 +276,19 @@ def revive(
     return count
 
 
+def unfail(connection: Connection, run_id: int, lane_id: int, seqs: Sequence[int]) -> None:
+    """Let failures of one lane count no more, so that another end can be booked; they stay."""
+    for chunk in _chunks(list(seqs)):
+        failed = [row for row in _booked(connection, lane_id, chunk) if row.state == "failed"]
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+            .where(attempts.c.seq.in_([row.seq for row in failed]))
+            .values(final=False)
+        )
+        _uncount(connection, run_id, _count(failed))
+
+
 def _revivable(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]:
     query = (
         select(jobs.c.seq)

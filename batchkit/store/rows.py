@@ -186,6 +186,7 @@ class BatchRow:
     failures: int
     missing_since: datetime | None
     collected_no: int | None
+    judging: Json | None
     lease_no: int
     lease_owner: str | None
     lease_until: datetime | None
@@ -349,5 +350,6 @@ class Answer:
     metadata: Json | None = None
     documents: list[Json] | None = None
     template_id: int = 0
+    asked_id: int | None = None
     collected_no: int | None = None
     own: Json = field(default_factory=dict)

@@ -99,7 +99,7 @@ class Runs:
     def open(self, run_id: int, opening: Opening, now: datetime) -> RunRow:
         """Release a draft's jobs to the submitter; nothing of a draft is seen before."""
         with self._database.write(durable=True) as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             gone = local.still_waiting(connection, opening.gone)
             local.cancel(connection, run, gone, now, "gone", "no longer added")
             dropped = local.still_waiting(connection, opening.dropped)
@@ -137,7 +137,7 @@ class Runs:
         goes again, and is not held back for the same reason a second time.
         """
         with self._database.write(durable=True) as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             values = dict(limits or {})
             if "time_limit_s" in values:
                 values["deadline_at"] = _deadline(run, values["time_limit_s"], now)
@@ -194,7 +194,7 @@ class Runs:
     def end_waiting(self, run_id: int, code: str, why: str, now: datetime) -> int:
         """End every job that is in no live batch as cancelled; return how many there were."""
         with self._database.write(durable=True) as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             count = local.cancel_waiting(connection, run, code, why, now)
             close_if_done(connection, run_id, now)
             return count
@@ -202,7 +202,7 @@ class Runs:
     def cancel_keys(self, run_id: int, keys: Sequence[str], now: datetime) -> list[str]:
         """Cancel single jobs that wait to be sent; return the keys that could not be any more."""
         with self._database.write(durable=True) as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             left = local.cancel_keys(connection, run, keys, now)
             close_if_done(connection, run_id, now)
             return left
@@ -212,7 +212,7 @@ class Runs:
     ) -> int:
         """Give ended jobs fresh attempts; return how many. ``changes`` apply to each."""
         with self._database.write(durable=True) as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             count = local.revive(connection, run, list(picked), changes)
             connection.execute(
                 update(runs)
@@ -225,7 +225,7 @@ class Runs:
     def brake(self, run_id: int, code: str, why: str, now: datetime) -> None:
         """Stop trying again what fails for one reason, until a person looked at it."""
         with self._database.write() as connection:
-            run = _locked(connection, run_id)
+            run = locked(connection, run_id)
             if code in run.brakes:
                 return
             connection.execute(
@@ -328,7 +328,7 @@ def _release(connection: Connection, released: Mapping[int, int]) -> tuple[int, 
     return added, ended
 
 
-def _locked(connection: Connection, run_id: int) -> RunRow:
+def locked(connection: Connection, run_id: int) -> RunRow:
     """Read a run so that nobody moves it until this transaction ends."""
     query = select(runs).where(runs.c.id == run_id).with_for_update()
     row = connection.execute(query).mappings().first()

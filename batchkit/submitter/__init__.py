@@ -30,9 +30,6 @@ _SLACK = timedelta(minutes=10)
 _APART = timedelta(seconds=120)
 """How far apart, by the provider's clock, two looks must be that find nothing."""
 
-_DAY = timedelta(hours=25)
-"""How far back a listing is searched where the proof is certain and the time unknown."""
-
 _CLIENT_TIMEOUT = timedelta(seconds=900)
 """After which no create of ours can still be under way, by the provider's clock."""
 
@@ -86,13 +83,13 @@ class Submitter:
         """Claim each batch that is due and make one step with it."""
         acted = 0
         for batch in self._store.batches.due(ids, self._provider.name, now, [state]):
-            lease = self._store.batches.claim(batch.id, self._owner, now)
+            lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == state:
                 acted += step(fresh, lease, now)
-            self._store.batches.let_go(batch.id, lease)
+            self._store.leases.let_go(batch.id, lease)
         return acted
 
     def _fill(self, run: RunRow, now: datetime, report: Report) -> None:
@@ -104,12 +101,12 @@ class Submitter:
                     report.hindrances[run.id] = sealed.hindrance
                 return
             report.acted += 1
-            lease = self._store.batches.claim(sealed.batch_id, self._owner, now)
+            lease = self._store.leases.claim(sealed.batch_id, self._owner, now)
             if lease is None:
                 return
             batch = self._store.batches.get(sealed.batch_id)
             went = self.send(batch, lease, now)
-            self._store.batches.let_go(batch.id, lease)
+            self._store.leases.let_go(batch.id, lease)
             if not went:
                 return
 
@@ -120,7 +117,7 @@ class Submitter:
         if not self._is_ready(batch, lease, now):
             return False
         heard_at = self._provider_time(batch, lease, now)
-        if heard_at is None and not self._provider.traits.metadata:
+        if heard_at is None:
             return False
         if not self._store.batches.send(batch.id, lease, now, heard_at=heard_at):
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
@@ -163,17 +160,15 @@ class Submitter:
             self._heard = (told, now)
 
     def _provider_time(self, batch: BatchRow, lease: int, now: datetime) -> datetime | None:
-        """Return the time at the provider; ask where a lost create is found by its time alone.
+        """Return the time at the provider, asked for with one look; None if nobody answers now.
 
         Our clock only bridges minutes: what was heard longer ago, or before somebody set the clock
-        back, does not count. None if it is not known, or could not be asked for just now.
+        back, does not count.
         """
         if self._heard is not None:
             told, then = self._heard
             if timedelta(0) <= now - then <= _SLACK:
                 return told + (now - then)
-        if self._provider.traits.metadata:
-            return None
         try:
             look = self._provider.find(self._spool(batch), None, Window(now, now), ())
         except ProviderUnavailable as error:
@@ -233,7 +228,7 @@ class Submitter:
     def _create(
         self, batch: BatchRow, spool: Spool, file_ref: str | None, lease: int, now: datetime
     ) -> bool:
-        if not self._store.batches.holds(batch.id, lease, self._owner):
+        if not self._store.leases.holds(batch.id, lease, self._owner):
             return False
         try:
             created = self._provider.create(spool, file_ref)
@@ -328,7 +323,7 @@ class Submitter:
     def _not_found(self, batch: BatchRow, search: Search, lease: int, now: datetime) -> bool:
         """Look again; send again only when nothing of ours can be there or still arrive."""
         looks = batch.looks + int(search.complete)
-        if search.complete and self._is_gone(batch, looks, search.now or now, now):
+        if search.complete and self._is_gone(batch, looks, search.now or now):
             if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
                 self._look_later(batch, lease, now)
                 return False
@@ -339,22 +334,17 @@ class Submitter:
         )
         return False
 
-    def _is_gone(self, batch: BatchRow, looks: int, there: datetime, now: datetime) -> bool:
+    def _is_gone(self, batch: BatchRow, looks: int, there: datetime) -> bool:
         """Two complete looks minutes apart, after our timeout: by the provider's clock.
 
-        Ours may have been set since. Without a time of the intent at the provider the first look
-        stands in for it, or our clock where the uploaded file is deleted first, too.
+        Ours may have been set since.
         """
         if looks >= _ENOUGH_LOOKS:
             return True
         if batch.looked_at is None or there - batch.looked_at < _APART:
             return False
-        if there - batch.looked_at >= _CLIENT_TIMEOUT:
-            return True
-        if batch.heard_at is not None:
-            return there - batch.heard_at >= _CLIENT_TIMEOUT
-        intent = batch.intent_at or now
-        return self._provider.traits.stages and now - intent >= _CLIENT_TIMEOUT
+        since = batch.looked_at if batch.heard_at is None else batch.heard_at
+        return there - since >= _CLIENT_TIMEOUT
 
     def _unsend(
         self, batch: BatchRow, lease: int, now: datetime, *, keep_file: bool, at: datetime
@@ -397,9 +387,8 @@ class Submitter:
 
     def _window(self, batch: BatchRow, now: datetime) -> Window:
         """When it may have arrived, by the provider's clock as far as that is known."""
-        if batch.heard_at is not None:
-            return Window(batch.heard_at - _SLACK, batch.heard_at + _CLIENT_TIMEOUT + _SLACK)
-        return Window((batch.intent_at or now) - _DAY, now + _DAY)
+        about = batch.heard_at or batch.intent_at or now
+        return Window(about - _SLACK, about + _CLIENT_TIMEOUT + _SLACK)
 
     def _spool(self, batch: BatchRow) -> Spool:
         lane = self._store.jobs.lane(batch.lane_id or 0)

@@ -78,13 +78,13 @@ class Cutter:
             if not self._has_work(lane, run.braked, now):
                 hindrance = self._braked(run, lane, now) or hindrance
                 continue
-            lease = self._store.batches.claim_lane(lane.id, self._owner, now)
+            lease = self._store.leases.claim_lane(lane.id, self._owner, now)
             if lease is None:
                 continue
             try:
                 sealed = self._from_lane(self._store.jobs.lane(lane.id), now)
             finally:
-                self._store.batches.let_go_lane(lane.id, lease)
+                self._store.leases.let_go_lane(lane.id, lease)
             if sealed.batch_id is not None or sealed.settled:
                 return sealed
             hindrance = sealed.hindrance or hindrance

@@ -193,7 +193,7 @@ def test_misuse_is_never_a_failed_job(lite: Make):
 def test_only_what_somebody_set_is_stored(lite: Make, migrated_sqlite_url: str):
     list(lite().add_job(prompt="a", seed=None, metadata={"a": 1}).jobs)
     opened = Store(migrated_sqlite_url)
-    (row,) = list(opened.jobs.current(1))
+    (row,) = list(opened.surveys.current(1))
     template = opened.jobs.template(row.template_id)
     assert template == {"provider": "fake", "model": "fake-1", "max_tokens": 100, "max_attempts": 3}
     assert (row.own, row.metadata, row.documents) == ({"prompt": "a"}, {"a": 1}, None)
@@ -235,7 +235,7 @@ def test_figures_of_a_prompt_are_those_of_the_whole_request(migrated_sqlite_url:
         batch = Batch(database=place, name=model).set_default_params(model=model, max_tokens=77)
         list(batch.add_job(prompt=prompt, response_model=Invoice, system="Be brief.").jobs)
         opened = Store(place)
-        (row,) = list(opened.jobs.current(1))
+        (row,) = list(opened.surveys.current(1))
         template = requests.prepared(opened.jobs.template(row.template_id))
         provider = load(template["provider"])
         request = requests.assemble(template, row.own)

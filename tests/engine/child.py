@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from batchkit.engine import Engine
 from batchkit.errors import ProviderUnavailable
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
-from batchkit.store import Store
+from batchkit.store import Store, batches, leases
 from batchkit.store.database import Database
 from batchkit.tokens import count_o200k
+from tests.engine.crashes import KEY
 from tests.engine.mutants import MUTANTS
 from tests.engine.sharing import SharedClock
 
@@ -44,7 +46,10 @@ _PRELOADED = (anthropic, openai, psycopg, Collector)
 
 @dataclass(slots=True)
 class Points:
-    """Counts the points that are passed; kills the process at one of them."""
+    """Counts the points that are passed; kills the process at one of them.
+
+    A kill without a name is the n-th point of all.
+    """
 
     kill: tuple[str, int] | None
     passed: Counter[str] = field(default_factory=Counter)
@@ -53,7 +58,7 @@ class Points:
     def at(self, name: str) -> None:
         """Pass a point, or die there."""
         self.passed[name] += 1
-        if self.kill == (name, self.passed[name]):
+        if self.kill in ((name, self.passed[name]), ("", self.passed.total())):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -107,14 +112,15 @@ def _caller() -> str:
 def drive(task: dict[str, Any]) -> dict[str, Any]:
     """Drive the task's run until it ends or time is up."""
     points = Points(tuple(task["kill"]) if task.get("kill") else None)
+    leases.LEASE = timedelta(seconds=task.get("lease", 90))
     for name in task.get("mutants", ()):
         MUTANTS[name]()
     watch_writes(points)
     url = task["simulator"]
     timeout = task.get("timeout")
     made: dict[str, Any] = {
-        "openai": OpenAIResponses(api_key="simulated", base_url=f"{url}/v1", timeout=timeout),
-        "anthropic": Anthropic(api_key="simulated", base_url=url, timeout=timeout),
+        "openai": OpenAIResponses(api_key=KEY, base_url=f"{url}/v1", timeout=timeout),
+        "anthropic": Anthropic(api_key=KEY, base_url=url, timeout=timeout),
     }
     store = Store(task["database"])
     engine = Engine(

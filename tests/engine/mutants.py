@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import update
+
 from batchkit.model import Search
-from batchkit.store import batches
+from batchkit.store import batches, leases
+from batchkit.store.events import note
+from batchkit.store.tables import batches as table
 
 
 def without_find() -> None:
-    """A lost create is never looked for: taken as not there."""
+    """A lost create is never looked for: taken as known not to be there."""
+    from batchkit import submitter
     from batchkit.providers.anthropic import Anthropic
     from batchkit.providers.openai import OpenAIResponses
 
@@ -19,6 +25,53 @@ def without_find() -> None:
 
     OpenAIResponses.find = blind  # type: ignore[assignment,method-assign]
     Anthropic.find = blind  # type: ignore[assignment,method-assign]
+    submitter._ENOUGH_LOOKS = 0
+    submitter.Submitter._unstage = lambda *_: True  # type: ignore[method-assign]
 
 
-MUTANTS: dict[str, Callable[[], None]] = {"find removed": without_find}
+def without_guard() -> None:
+    """A batch is moved from whatever state it is in."""
+    batches._move = _moved(guarded=False, leased=True)
+
+
+def without_lease() -> None:
+    """A batch is moved, and taken, by whoever comes: nobody is asked whose it is."""
+    batches._move = _moved(guarded=True, leased=False)
+    leases.LEASE = timedelta(seconds=-1)
+    leases.Leases.holds = lambda *_: True  # type: ignore[method-assign]
+
+
+def _moved(*, guarded: bool, leased: bool) -> Any:
+    """Return the store's one guarded UPDATE without its state, or without its lease."""
+
+    def move(
+        connection: Any,
+        move: Any,
+        batch_id: int,
+        lease_no: int,
+        now: Any,
+        *guards: Any,
+        detail: Any = None,
+        **values: Any,
+    ) -> bool:
+        query = update(table).where(table.c.id == batch_id, *guards)
+        if guarded:
+            query = query.where(table.c.state.in_(move.sources))
+        if leased:
+            query = query.where(table.c.lease_no == lease_no)
+        row = connection.execute(
+            query.values(state=move.target, **values).returning(table.c.run_id)
+        ).first()
+        if row is None:
+            return False
+        note(connection, row.run_id, now, move.name, batch_id=batch_id, **(detail or {}))
+        return True
+
+    return move
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    "find removed": without_find,
+    "guard removed": without_guard,
+    "lease check removed": without_lease,
+}

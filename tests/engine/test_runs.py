@@ -74,7 +74,7 @@ def test_a_create_that_certainly_never_arrived_is_made_again(night: Night) -> No
     night.fake.fail("create", NEVER, times=3)
     night.start(10)
     assert night.drive() == "done"
-    assert night.fake.calls["find"] == 0
+    assert night.fake.calls["find"] == 1  # for the provider's time, before the first create
     assert night.fake.ledger.bought_twice() == []
     night.verify()
 
@@ -342,3 +342,14 @@ def test_a_mistake_that_repeats_is_not_paid_for_again_until_a_person_looked(
     assert night.drive() == "done"
     assert (night.run.completed, night.run.failed) == (70, 30)
     night.verify()
+
+
+def test_a_learnt_queue_below_the_smallest_job_stops_nothing(make_night: MakeNight) -> None:
+    """Bounds are above the truth: an empty queue is offered one job all the same."""
+    night = make_night()
+    night.start(3)
+    night.engine().tick([night.run_id])
+    [account] = night.store.accounts.of_run(night.run_id)
+    night.store.accounts.learn(account.id, "queue_requests", 0)
+    assert night.drive() == "done"
+    assert night.run.completed == 3

@@ -137,7 +137,7 @@ def sealed(store: Store, run: RunRow, lo: int = 0, hi: int = 10, **other: Any) -
 
 def lease(store: Store, batch_id: int, now: datetime = NOW) -> int:
     """A claim that must succeed."""
-    number = store.batches.claim(batch_id, ME, now)
+    number = store.leases.claim(batch_id, ME, now)
     assert number is not None
     return number
 
@@ -166,7 +166,7 @@ def drive(store: Store, batch_id: int, to: BatchState, now: datetime = NOW) -> B
         assert step(), state
         if state == to:
             break
-    store.batches.let_go(batch_id, mine)
+    store.leases.let_go(batch_id, mine)
     return store.batches.get(batch_id)
 
 

@@ -12,7 +12,7 @@ from batchkit import states
 from batchkit.errors import IllegalMove
 from batchkit.model import BatchState, Candidate, Created
 from batchkit.store import Settled, Store
-from batchkit.store.batches import LEASE
+from batchkit.store.leases import LEASE
 from tests.store.moves import MOVES
 from tests.store.scenes import (
     ACCOUNT,
@@ -97,7 +97,7 @@ def test_a_move_under_a_stale_lease_does_not_land(store: Store, name: str) -> No
     if name in ("collect", "abandon"):
         settle(store, batch)
     old = lease(store, batch)
-    new = store.batches.claim(batch, "other", NOW + LEASE)
+    new = store.leases.claim(batch, "other", NOW + LEASE)
     assert new == old + 1
     before = store.batches.get(batch)
     assert not make(store, batch, old)
@@ -129,12 +129,12 @@ def test_a_claim_holds_for_its_time_and_no_longer(store: Store) -> None:
     run = opened(store)
     batch = sealed(store, run)
     first = lease(store, batch)
-    assert store.batches.claim(batch, "other", NOW + LEASE - timedelta(seconds=1)) is None
-    assert store.batches.claim(batch, ME, NOW) == first + 1
-    assert store.batches.holds(batch, first + 1, ME)
-    assert not store.batches.holds(batch, first, ME)
-    assert store.batches.claim(batch, "other", NOW + LEASE) == first + 2
-    assert not store.batches.holds(batch, first + 1, ME)
+    assert store.leases.claim(batch, "other", NOW + LEASE - timedelta(seconds=1)) is None
+    assert store.leases.claim(batch, ME, NOW) == first + 1
+    assert store.leases.holds(batch, first + 1, ME)
+    assert not store.leases.holds(batch, first, ME)
+    assert store.leases.claim(batch, "other", NOW + LEASE) == first + 2
+    assert not store.leases.holds(batch, first + 1, ME)
 
 
 def test_what_is_let_go_is_free_at_once_and_only_its_holder_lets_it_go(store: Store) -> None:
@@ -142,22 +142,22 @@ def test_what_is_let_go_is_free_at_once_and_only_its_holder_lets_it_go(store: St
     run = opened(store)
     batch = sealed(store, run)
     old = lease(store, batch)
-    new = store.batches.claim(batch, "other", NOW + LEASE)
+    new = store.leases.claim(batch, "other", NOW + LEASE)
     assert new is not None
-    store.batches.let_go(batch, old)
-    assert store.batches.holds(batch, new, "other")
-    store.batches.let_go(batch, new)
-    assert store.batches.claim(batch, "third", NOW) == new + 1
+    store.leases.let_go(batch, old)
+    assert store.leases.holds(batch, new, "other")
+    store.leases.let_go(batch, new)
+    assert store.leases.claim(batch, "third", NOW) == new + 1
 
 
 def test_lanes_are_claimed_like_batches(store: Store) -> None:
     """One cutter a lane at a time."""
     lane = lane_of(store, opened(store))
-    number = store.batches.claim_lane(lane.id, ME, NOW)
+    number = store.leases.claim_lane(lane.id, ME, NOW)
     assert number is not None
-    assert store.batches.claim_lane(lane.id, "other", NOW) is None
-    store.batches.let_go_lane(lane.id, number)
-    assert store.batches.claim_lane(lane.id, "other", NOW) == number + 1
+    assert store.leases.claim_lane(lane.id, "other", NOW) is None
+    store.leases.let_go_lane(lane.id, number)
+    assert store.leases.claim_lane(lane.id, "other", NOW) == number + 1
 
 
 # Seal: jobs, money and wishes in one statement each, or nothing.

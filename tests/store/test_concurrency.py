@@ -145,7 +145,7 @@ def test_one_of_many_claims_wins(store: Store) -> None:
     """The others get None until it is let go."""
     run = opened(store)
     batch = sealed(store, run)
-    claim = store.batches.claim
+    claim = store.leases.claim
     got = together(*[lambda n=n: claim(batch, f"owner {n}", NOW) for n in range(WORKERS)])
     assert [number for number in got if number is not None] == [1]
 

@@ -107,7 +107,7 @@ class Night(RuleBasedStateMachine):
         batch = self._live(pick)
         if batch is None:
             return
-        number = self.store.batches.claim(batch.id, ME, NOW)
+        number = self.store.leases.claim(batch.id, ME, NOW)
         assert number is not None
         self.leases.append((batch.id, number))
         legal = [name for name, (move, _) in MOVES.items() if batch.status in move.sources]
@@ -119,7 +119,7 @@ class Night(RuleBasedStateMachine):
         else:
             self._moved(name, batch.id, number)
         if not keep:
-            self.store.batches.let_go(batch.id, number)
+            self.store.leases.let_go(batch.id, number)
 
     def come_late(self, pick: int, name: str) -> None:
         """Try any move under any lease there ever was: a process that was paused."""
@@ -136,7 +136,7 @@ class Night(RuleBasedStateMachine):
         batch = self._live(pick)
         if batch is None:
             return
-        number = self.store.batches.claim(batch.id, ME, NOW)
+        number = self.store.leases.claim(batch.id, ME, NOW)
         assert number is not None
         for name, state in (("send", "sealed"), ("accept", "submitting"), ("end", "running")):
             if self.store.batches.get(batch.id).state == state:
@@ -144,7 +144,7 @@ class Night(RuleBasedStateMachine):
         batch = self.store.batches.get(batch.id)
         if batch.status == BatchState.ENDED:
             self._close(batch, number, "abandon" if lost else "collect", how)
-        self.store.batches.let_go(batch.id, number)
+        self.store.leases.let_go(batch.id, number)
 
     def _close(self, batch: BatchRow, number: int, name: str, how: str) -> None:
         if name == "abandon":
@@ -207,7 +207,7 @@ class Night(RuleBasedStateMachine):
             revision=known[-1].revision + 1,
         )
         self.store.jobs.append(self.run.id, [new])
-        (row,) = self.store.jobs.changed(self.run.id)
+        (row,) = self.store.surveys.changed(self.run.id)
         place = [(row.lane_id, row.seq)]
         change = {"dropped": place} if row.unsent else {"superseded": place}
         wanted = opening(self.store, self.run.id, **change)

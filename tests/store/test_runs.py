@@ -166,7 +166,7 @@ def test_a_replaced_job_counts_once(store: Store, answered: bool) -> None:
     if answered:
         collected(store, batch)
     store.jobs.append(run.id, [job("j0", content="new", revision=1)])
-    (changed,) = store.jobs.changed(run.id)
+    (changed,) = store.surveys.changed(run.id)
     assert (changed.key, bool(changed.unsent)) == ("j0", False)
     old = [(changed.lane_id, changed.seq)]
     for _ in range(2):
@@ -209,7 +209,7 @@ def test_a_replaced_job_is_not_bought_again(store: Store) -> None:
     fourth = taken(store.batches.seal(again(store, retry.lane, members), NOW))
     new = [job(f"j{n}", content=f"new {n}", revision=1) for n in range(3)]
     store.jobs.append(run.id, new)
-    old = [(row.lane_id, row.seq) for row in store.jobs.changed(run.id)]
+    old = [(row.lane_id, row.seq) for row in store.surveys.changed(run.id)]
     store.runs.open(run.id, opening(store, run.id, superseded=old), NOW)
     assert dropped(store, first)
     collected(store, second, "again")
