@@ -12,7 +12,7 @@ from batchkit.store import local
 from batchkit.store.database import Database
 from batchkit.store.jobs import PAGE, SHELF, final_of, is_unsent, is_unsent_or_draft
 from batchkit.store.rows import JobRow, made
-from batchkit.store.tables import attempts, jobs, lanes, runs
+from batchkit.store.tables import attempts, batches, jobs, lanes, runs
 
 
 class Surveys:
