@@ -304,6 +304,9 @@ class Engine:
         for account in self._store.accounts.of_run(run.id):
             if account.blocked_at is not None:
                 return Waiting.ACCOUNT.value, self._account_words(account)
+        held = run.hold_until is not None and run.hold_until > self._clock.now()
+        if held and not self._store.runs.flying(run.id):
+            return Waiting.REVIEW.value, f"{run.hold_reason} Then: batchkit resume {run.name}"
         _, live = self._store.runs.live(run.id)
         if live:
             return None

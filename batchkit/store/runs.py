@@ -250,6 +250,14 @@ class Runs:
             active, count = connection.execute(query).one()
             return int(active), int(count)
 
+    def flying(self, run_id: int) -> int:
+        """Count the batches that a provider has, may have, or has done with."""
+        query = select(func.count()).where(
+            batches.c.run_id == run_id, batches.c.state.in_(("submitting", "running", "ended"))
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def failed_by_code(self, run_id: int) -> dict[str, int]:
         """Count failed and cancelled jobs by reason."""
         query = (

@@ -36,6 +36,11 @@ _CLIENT_TIMEOUT = timedelta(seconds=900)
 _ENOUGH_LOOKS = 9
 """Complete looks that take longer than all of that, should the provider's clock stand still."""
 
+_ODD_ANSWERS = 8
+"""Uploads in a row whose answer makes no sense before a person is asked; outages do not count."""
+
+_FOREVER = timedelta(days=36_500)
+
 
 @dataclass(slots=True)
 class Report:
@@ -215,9 +220,8 @@ class Submitter:
             until = self._silent(batch, lease, now, error.retry_after)
             self._unsend(batch, lease, now, keep_file=False, at=until)
             return None
-        except ProviderGarbled:
-            later = now + self._pace.retry_after(batch.failures + 1, None)
-            self._unsend(batch, lease, now, keep_file=False, at=later)
+        except ProviderGarbled as error:
+            self._odd(batch, error, lease, now)
             return None
         except ProviderRefused as error:
             self._refused(batch, error, lease, now)
@@ -275,10 +279,21 @@ class Submitter:
                 self._learn_queue(batch)
                 self._unsend(batch, lease, now, keep_file=True, at=now + self._pace.seconds(60))
             case "not_found":  # the uploaded file is gone: upload again
-                later = now + self._pace.retry_after(batch.failures + 1, None)
-                self._unsend(batch, lease, now, keep_file=False, at=later)
+                self._odd(batch, error, lease, now)
             case _:
                 self._void(batch, error, lease, now)
+
+    def _odd(
+        self, batch: BatchRow, error: ProviderRefused | ProviderGarbled, lease: int, now: datetime
+    ) -> None:
+        """Upload again, later; after a while it is no accident and a person shall look."""
+        later = now + self._pace.retry_after(batch.failures + 1, None)
+        self._unsend(batch, lease, now, keep_file=False, at=later)
+        if batch.failures + 1 >= _ODD_ANSWERS:
+            said = (
+                f"{self._provider.name} answers uploads oddly, {batch.failures + 1} times: {error}"
+            )
+            self._store.runs.hold(batch.run_id, now + _FOREVER, said, now)
 
     def _void(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
         code = error.code or error.reason
@@ -289,9 +304,8 @@ class Submitter:
         if error.reason == "too_large" and batch.count > 1:
             self._cutter.smaller_than(batch.bytes)
             return
-        forever = now + timedelta(days=36_500)
         said = f"{self._provider.name} turned a batch away: {error}"
-        self._store.runs.hold(batch.run_id, forever, said, now)
+        self._store.runs.hold(batch.run_id, now + _FOREVER, said, now)
 
     def _adopt(
         self,

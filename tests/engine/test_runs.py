@@ -353,3 +353,28 @@ def test_a_learnt_queue_below_the_smallest_job_stops_nothing(make_night: MakeNig
     night.store.accounts.learn(account.id, "queue_requests", 0)
     assert night.drive() == "done"
     assert night.run.completed == 3
+
+
+def test_uploads_that_are_answered_oddly_again_and_again_are_shown_to_a_person(
+    night: Night,
+) -> None:
+    night.fake.fail("stage", ProviderGarbled("the server tells another size"), times=8)
+    night.start(3)
+    assert night.drive() == "waiting"
+    assert night.run.waiting_for == "review"
+    assert "the server tells another size" in str(night.run.waiting_detail)
+    night.store.runs.wake(night.run_id, night.clock.now(), reviewed=True)
+    assert night.drive() == "done"
+    assert night.fake.ledger.bought_twice() == []
+
+
+def test_a_batch_that_the_provider_turns_away_as_such_waits_for_a_person(night: Night) -> None:
+    refused = ProviderRefused("completion_window: 24h is not offered", status=400)
+    night.fake.fail("create", refused)
+    night.start(3)
+    assert night.drive() == "waiting"
+    assert night.run.waiting_for == "review"
+    assert (night.run.completed, night.run.failed) == (0, 0)
+    night.store.runs.wake(night.run_id, night.clock.now(), reviewed=True)
+    assert night.drive() == "done"
+    night.verify()
