@@ -101,19 +101,19 @@ def go(batch: Batch, **options: Any) -> BatchRun:
 
 
 def script(
-    text: str, *words: str, name: str = "script.py", timeout: float = 60
+    text: str, *words: str, name: str = "script.py", timeout: float = 40
 ) -> subprocess.CompletedProcess[str]:
     """Run a script in the current folder as a real process, as a user does."""
     Path(name).write_text(text)
     return process([sys.executable, name, *words], timeout=timeout)
 
 
-def command(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def command(*words: str, timeout: float = 40) -> subprocess.CompletedProcess[str]:
     """Run the command as a real process."""
     return process([str(Path(sys.executable).parent / "batchkit"), *words], timeout=timeout)
 
 
-def process(words: list[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def process(words: list[str], timeout: float = 40) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words, capture_output=True, text=True, check=False, timeout=timeout, env=env()
     )
