@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 from tests import postgres
+from tests.engine import tables
 
 _SCRUBBED = ("ANTHROPIC_", "BATCHKIT_", "OPENAI_", "PG", "XDG_", "ALEMBIC_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -161,3 +162,12 @@ def _migrate(url: str) -> None:
     database = Database(url)
     migrate.upgrade(database)
     database.engine.dispose()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the crash and the fault matrix; every case of it with ``-v``."""
+    reports = [one for stat in terminalreporter.stats.values() for one in stat]
+    rows = tables.drawn(tables.lines_of(reports), every=config.get_verbosity() > 0)
+    if rows:
+        terminalreporter.section("what was broken, and what it cost")
+        terminalreporter.write_line("\n".join(rows))

@@ -8,7 +8,6 @@ and every call to a provider; the proxies that know them live here, not in the p
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import ssl
@@ -32,7 +31,7 @@ from batchkit.engine import Engine
 from batchkit.errors import ProviderUnavailable
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
-from batchkit.store import Store, batches, leases
+from batchkit.store import Store, leases
 from batchkit.store.database import Database
 from batchkit.tokens import count_o200k
 from tests.engine.crashes import KEY
@@ -153,7 +152,7 @@ def _fork(task: dict[str, Any]) -> dict[str, Any]:
 def _live(task: dict[str, Any], into: int) -> None:
     try:
         told = drive(task)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 -- told to the test, with its trace
         import traceback
 
         told = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
@@ -164,7 +163,8 @@ def _live(task: dict[str, Any], into: int) -> None:
 
 def warm_up() -> None:
     """Load what is loaded when first used, so that a fork starts at once."""
-    ssl.create_default_context = functools.cache(ssl.create_default_context)
+    context = ssl.create_default_context()
+    ssl.create_default_context = lambda *_, **__: context  # type: ignore[assignment]
     count_o200k("warm")
     nowhere = "http://127.0.0.1:9"
     for provider in (

@@ -1,0 +1,175 @@
+"""Killed with SIGKILL before and after every write and every call: bought once, nothing lost."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchkit.simulator import Fault
+from tests import postgres
+from tests.engine import crashes
+from tests.engine.crashes import Case, Point, Scenario, Server
+from tests.engine.tables import Line
+
+SHARES = 3
+"""A matrix is cut into so many tests, for two cores."""
+
+QUICK = {"batch_seconds": (12.0, 15.0)}
+
+ROUGH = Scenario(
+    "killed",
+    [*(f"document {n} is about matter {n * 7}" for n in range(5)), "matter 5 [[sim:500*1]]"],
+    settings=QUICK,
+    faults={
+        "batches.create": [(1, Fault("drop")), (2, Fault("refuse", status=0))],
+        "batches.retrieve": [(2, Fault("refuse", status=503))],
+    },
+)
+"""One create is accepted unseen, one never arrives, one answer is asked for twice."""
+
+CANCELLED = Scenario(
+    "killed while cancelling",
+    [f"document {n} is about matter {n * 7}" for n in range(4)],
+    settings={"batch_seconds": (50_000.0, 60_000.0)},
+)
+
+FULL = Scenario(
+    "killed with a full queue",
+    [f"document {n} is about matter {n * 7}" for n in range(4)],
+    settings={**QUICK, "enqueued_tokens": {"": 300}},
+)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The process that forks those that are killed."""
+    with Server() as running:
+        yield running
+
+
+Database = Callable[[], str]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Make databases with batchkit's tables, as many as a matrix needs."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("migrated_sqlite_file")
+        numbers = iter(range(10_000))
+        yield lambda: f"sqlite:///{shutil.copy2(template, tmp_path / f'{next(numbers)}.db')}"
+        return
+    from tests.conftest import _migrate
+
+    cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(cluster.create(cluster.template("migrated", _migrate)))
+        return cluster.url(made[-1])
+
+    yield make
+    for name in made:
+        cluster.drop(name)
+
+
+class Matrix:
+    """Makes one case after the other and keeps what came of them."""
+
+    def __init__(self, fresh: Database, folder: Path, server: Server, record: Any) -> None:
+        self._fresh = fresh
+        self._folder = folder
+        self._server = server
+        self._record = record
+        self._number = 0
+        self.bad: list[str] = []
+
+    def points(self, scenario: Scenario, provider: str, most: int = 1) -> list[Point]:
+        """Return the points that a run passes which nobody kills."""
+        with self.case(scenario, provider) as case:
+            told = case.live()
+            assert told.get("ending") == "done", told
+            self.judge(case, "not killed")
+        return crashes.points_of(told, most)
+
+    def kill_at(self, scenario: Scenario, provider: str, point: Point) -> None:
+        """Kill a run at a point; it is gone on with, and its books are read."""
+        with self.case(scenario, provider) as case:
+            told = case.live(kill=point)
+            broken = case.store.audit.problems(case.run)
+            again = case.live() if crashes.was_killed(told) else told
+            if again.get("ending") != "done":
+                self.bad.append(f"{point}: {again}")
+            self.bad += [f"{point}, just after: {words}" for words in broken]
+            self.judge(case, point[0])
+
+    def case(self, scenario: Scenario, provider: str) -> Any:
+        """Make a case of its own: a database, a provider, a run."""
+        self._number += 1
+        folder = self._folder / f"case-{self._number}"
+        return crashes.case(scenario, provider, self._fresh(), folder, self._server)
+
+    def judge(self, case: Case, where: str) -> None:
+        """Read the books and keep a line of the table."""
+        books = case.books()
+        if not books.good:
+            self.bad.append(f"{where}: {books}")
+        database = "sqlite" if case.database.startswith("sqlite") else "postgres"
+        Line(
+            case.scenario.name, where, case.provider, database, books.twice, books.lost, books.over
+        ).keep(self._record)
+
+
+@pytest.fixture
+def matrix(fresh: Database, tmp_path: Path, server: Server, record_property: Any) -> Matrix:
+    """A matrix on each database."""
+    return Matrix(fresh, tmp_path, server, record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_killed_at_any_point_a_run_buys_once_and_loses_nothing(
+    matrix: Matrix, provider: str, share: int
+) -> None:
+    """Promise 1: SIGKILL before and after every write and every network call."""
+    points = matrix.points(ROUGH, provider)
+    assert len(points) >= 30
+    for point in points[share::SHARES]:
+        matrix.kill_at(ROUGH, provider, point)
+    assert matrix.bad == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_killed_again_and_again_a_run_still_ends(matrix: Matrix, provider: str) -> None:
+    """Whoever recovers is killed, too, anywhere; seeded."""
+    for seed in range(2):
+        chance = random.Random(seed)
+        with matrix.case(ROUGH, provider) as case:
+            for _ in range(40):
+                told = case.live(kill=("", chance.randrange(20, 160)))
+                if not crashes.was_killed(told):
+                    break
+            assert told.get("ending") == "done", told
+            matrix.judge(case, f"seed {seed}, every life")
+    assert matrix.bad == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_killed_around_a_full_queue_the_same_lines_go_later(matrix: Matrix) -> None:
+    """A batch that the queue refused ran nothing; what was deferred is sent once."""
+    seen = {"before", "after"}
+    points = [point for point in matrix.points(FULL, "openai") if point[0].split()[0] in seen]
+    moves = ("defer", "void", "learn", "poll")
+    for point in points:
+        if point[0].split(".")[-1].split()[-1] in moves:
+            matrix.kill_at(FULL, "openai", point)
+    assert matrix.bad == []
