@@ -107,7 +107,7 @@ class Collector:
             self._silent(batch, lease, now, error.retry_after)
             return False
         except ProviderGarbled as error:
-            if batch.failures + 1 < _MOST_DOWNLOADS or not error.files:
+            if batch.failures + 1 < _MOST_DOWNLOADS or error.files is None:
                 self._again(batch, lease, now, error)
                 return False
             download = Download(error.files)

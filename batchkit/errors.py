@@ -167,7 +167,8 @@ class ProviderGarbled(ProviderError):
     """An answer that cannot be read: half a body, HTML, another shape; may have acted.
 
     ``files`` are the result files that came all the same, shorter than the provider's own counts:
-    what is left for a step that gives up asking.
+    what is left for a step that gives up asking. None of them is an ended batch that names no file;
+    None says nothing about files.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class ProviderGarbled(ProviderError):
         code: str | None = None,
         status: int | None = None,
         maybe: bool = False,
-        files: Sequence[Path] = (),
+        files: Sequence[Path] | None = None,
     ) -> None:
         super().__init__(message, code=code, status=status, maybe=maybe)
-        self.files = tuple(files)
+        self.files = None if files is None else tuple(files)
