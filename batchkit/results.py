@@ -186,11 +186,11 @@ class Reader:
         self._run = run
         self._models = models or {}
         self._given = checked(response_model)
-        self._forms: dict[int, _Form] = {}
+        self._forms: dict[tuple[int, int | None], _Form] = {}
 
     def result(self, answer: Answer) -> JobResult:
         """Return one job as a value."""
-        form = self._form(answer.template_id)
+        form = self._form(answer.template_id, answer.asked_id)
         parsed, problem = _parsed(answer, form)
         return JobResult(
             job_id=f"{self._run.uid}-{answer.no}",
@@ -217,10 +217,14 @@ class Reader:
             cursor=cursor_text(answer),
         )
 
-    def _form(self, template_id: int) -> _Form:
-        form = self._forms.get(template_id)
+    def _form(self, template_id: int, asked_id: int | None) -> _Form:
+        form = self._forms.get((template_id, asked_id))
         if form is None:
-            form = self._forms[template_id] = self._made(self._store.jobs.template(template_id))
+            template = self._store.jobs.template(template_id)
+            if asked_id is not None:
+                asked = self._store.jobs.template(asked_id)
+                template = {**template, "schema": reading_schema(template, asked)}
+            form = self._forms[template_id, asked_id] = self._made(template)
         return form
 
     def _made(self, template: Json) -> _Form:
@@ -231,7 +235,7 @@ class Reader:
         if schema is None:
             return _Form(None, None, model)
         kind = loaded(template.get("response_model"), self._models)
-        return _Form(schema, kind if _is_same(kind, schema) else None, model)
+        return _Form(schema, kind if is_same(kind, schema) else None, model)
 
 
 def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
@@ -243,6 +247,12 @@ def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
         return value if form.kind is None else typed(value, form.kind), None
     except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
         return None, misfit(answer.answer, form.schema, form.kind) or str(error)
+
+
+def reading_schema(template: Mapping[str, Any], asked: Mapping[str, Any]) -> Json:
+    """Return a template's schema for answers that were asked for with another template's."""
+    before: Json = asked.get("schema") or _NO_SCHEMA
+    return {**template["schema"], "marked": before["marked"] or before["original"]}
 
 
 def checked(response_model: Any) -> Any:
@@ -267,7 +277,7 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-def _is_same(kind: Any, schema: Json) -> bool:
+def is_same(kind: Any, schema: Json) -> bool:
     """Say whether a class still asks what was asked then: another one judges no old answers."""
     try:
         return kind is not None and fingerprint(kind) == schema["fingerprint"]

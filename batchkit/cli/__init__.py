@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from batchkit.cli.answers import errors, log, results, show
+from batchkit.cli.answers import errors, log, reparse, results, show
 from batchkit.cli.books import database, rm, verify
 from batchkit.cli.demo import demo
 from batchkit.cli.exits import DETACHED
@@ -53,7 +53,7 @@ def cli() -> None:
 
 for command in (
     *(demo, resume, ls, status, watch, results, errors, show, log),
-    *(cancel, retry, verify, rm, database, simulate),
+    *(cancel, retry, reparse, verify, rm, database, simulate),
 ):
     cli.add_command(command)
 

@@ -9,6 +9,7 @@ import click
 
 from batchkit.cli import screen
 from batchkit.cli.options import json_option, place_options, place_words, run_argument
+from batchkit.cli.runs import headline, told
 from batchkit.cli.screen import usd
 
 _TOLD = ("error_code", "error", "model", "input_tokens", "output_tokens", "source")
@@ -104,6 +105,29 @@ def errors(run: str, as_json: bool, project: str | None, database: str | None) -
     if reasons:
         where = place_words(project, database)
         screen.say(f"Again, after mending the cause: batchkit retry {run}{where} --code CODE")
+
+
+@click.command()
+@run_argument
+@click.option("--model", "model", metavar="FILE.py:CLASS", help="Judge by this class.")
+@json_option
+@place_options
+def reparse(
+    run: str, model: str | None, as_json: bool, project: str | None, database: str | None
+) -> None:
+    """Judge stored answers again after the model was mended: free, nothing is sent.
+
+    Without --model they are judged by the JSON Schema that was stored when they were asked for.
+    """
+    from batchkit.upkeep import chosen, imported_model
+
+    found = chosen(run, project=project, database=database)
+    fit = found.reparse(imported_model(model) if model else None)
+    state = told(found)
+    if as_json:
+        screen.as_json({"fit": fit, **state})
+    else:
+        screen.say(headline(state))
 
 
 @click.command()

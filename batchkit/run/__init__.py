@@ -22,6 +22,7 @@ from batchkit.providers import Provider
 from batchkit.results import JobResult, Reader, cursor_place
 from batchkit.run.drives import Driver
 from batchkit.run.progress import OnProgress, Wanted
+from batchkit.run.rereading import Rereading
 from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
 from batchkit.run.status import Gauge, batches_of, line, stamp
 from batchkit.run.stories import JobStory, answers_of, story_of
@@ -264,6 +265,29 @@ class BatchRun:
         """Give failed jobs fresh attempts: ``retry(states=("failed",), …)``."""
         return self.retry((JobState.FAILED.value,), **changes)
 
+    def reparse(self, response_model: Any = None) -> int:
+        """Judge stored answers again after the model was mended; return how many fit now.
+
+        Free: nothing is sent. Taken are jobs that failed, or wait to be asked again, as
+        ``invalid_output`` or ``parser_crashed``. Judged by ``response_model``, else by the class of
+        this program, else by the stored schema; what fits is completed at cost 0, and from now on
+        the run's answers that fit are read as that class, those that were accepted before, too.
+        """
+        rereading = Rereading(
+            self._store,
+            self._started(),
+            known=self._providers,
+            models=self._models,
+            given=response_model,
+        )
+        found = rereading.read(self._clock.now())
+        self._models = rereading.models
+        self._driver.know(rereading.models)
+        if folder := self._row.settings.results_dir:
+            self._driver.write_files(ResultsFolder(self, folder))
+        self._console.say(found.said)
+        return found.fit
+
     def cancel(
         self, keys: Sequence[str] | None = None, *, stop: threading.Event | None = None
     ) -> list[str]:
@@ -303,6 +327,7 @@ class BatchRun:
     aresume = driving_twin(resume)
     aretry = twin(retry)
     aretry_failed = twin(retry_failed)
+    areparse = twin(reparse)
     acancel = driving_twin(cancel)
 
     # parts

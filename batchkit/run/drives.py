@@ -86,6 +86,14 @@ class Driver:
         for stop in tuple(self._stops):
             stop.set()
 
+    def know(self, models: Mapping[str, Any]) -> None:
+        """Judge by these classes from now on."""
+        self._models = models
+
+    def write_files(self, folder: ResultsFolder) -> None:
+        """Bring the files of ``results_dir`` up to date; a full disk is said and stops nothing."""
+        self._progress(Wanted(), folder).begin()
+
     def command(self, name: str = "resume") -> str:
         """Return what to type to go on with the run, from this folder."""
         row = self._store.runs.get(self._run_id)
@@ -104,14 +112,7 @@ class Driver:
         max_wait: float | None,
         once: bool,
     ) -> Ending:
-        progress = Progress(
-            self._store,
-            self._run_id,
-            wanted,
-            clock=self._clock,
-            console=self._console,
-            folder=folder,
-        )
+        progress = self._progress(wanted, folder)
         engine = Engine(
             self._store,
             clock=self._clock,
@@ -130,6 +131,16 @@ class Driver:
         )
         progress.end()
         return ending
+
+    def _progress(self, wanted: Wanted, folder: ResultsFolder | None) -> Progress:
+        return Progress(
+            self._store,
+            self._run_id,
+            wanted,
+            clock=self._clock,
+            console=self._console,
+            folder=folder,
+        )
 
     def _announce(self) -> None:
         self._console.say(

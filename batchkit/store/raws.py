@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 
 from batchkit.model import Json
 from batchkit.store import local
@@ -99,12 +99,15 @@ class Raws:
             with closing(options.execute(query)) as rows:
                 yield from (made(Raw, row) for row in rows.mappings())
 
-    def template_names(self, run_id: int) -> set[str]:
-        """Return the stored names of the classes that a run's answers are asked for with."""
+    def questions(self, run_id: int) -> set[tuple[str, str]]:
+        """Return (stored name, fingerprint) of every class that a run's answers are read as."""
         query = select(templates.c.data).where(templates.c.run_id == run_id)
         with self._database.read() as connection:
-            found = {data.get("response_model") for data in connection.execute(query).scalars()}
-        return {str(name) for name in found if name is not None}
+            return {
+                (str(data["response_model"]), str(data["schema"]["fingerprint"]))
+                for data in connection.execute(query).scalars()
+                if data.get("schema") is not None and data.get("response_model") is not None
+            }
 
     def take(self, run_id: int, readings: Sequence[Reading], now: datetime) -> int:
         """Complete what fits at cost 0 and read it with its new template; return how many.
@@ -117,7 +120,8 @@ class Raws:
         lane_id = readings[0].raw.lane_id
         with self._database.write(durable=True) as connection:
             locked(connection, run_id)
-            standing = [one for one in readings if _stands(connection, one.raw)]
+            still = _standing(connection, lane_id, [one.raw.seq for one in readings])
+            standing = [one for one in readings if _mark(one.raw) in still]
             mended = [one.raw for one in standing if one.raw.state != "completed"]
             local.unfail(connection, run_id, lane_id, [raw.seq for raw in mended])
             local.book(connection, run_id, lane_id, [_settled(raw) for raw in mended], now)
@@ -171,18 +175,22 @@ def _is_queued() -> Any:
     )
 
 
-def _stands(connection: Connection, raw: Raw) -> bool:
-    """Say whether a job is still where it was when its answer was read, now that it is locked."""
-    here = and_(
-        attempts.c.shelf == _SHELF,
-        attempts.c.lane_id == raw.lane_id,
-        attempts.c.seq == raw.seq,
-        attempts.c.batch_id == raw.batch_id,
+def _mark(raw: Raw) -> tuple[int, int, bool]:
+    return raw.seq, raw.batch_id, raw.state == "completed"
+
+
+def _standing(
+    connection: Connection, lane_id: int, seqs: Sequence[int]
+) -> set[tuple[int, int, bool]]:
+    """Return (seq, batch_id, completed) of answers that are still their jobs', now it is locked."""
+    query = (
+        select(attempts.c.seq, attempts.c.batch_id, attempts.c.state)
+        .join(jobs, _job())
+        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id)
+        .where(attempts.c.seq.in_(seqs), or_(attempts.c.final, _is_queued()))
+        .where(jobs.c.superseded.is_(False), ~_flies())
     )
-    still = _is_queued() if raw.state == "again" else or_(attempts.c.final, _is_queued())
-    query = select(func.count()).select_from(attempts.join(jobs, _job()))
-    query = query.where(here, still, ~_flies(), jobs.c.superseded.is_(False))
-    return bool(connection.execute(query).scalar_one())
+    return {(int(s), int(b), state == "completed") for s, b, state in connection.execute(query)}
 
 
 def _flies() -> Any:
