@@ -39,6 +39,9 @@ _ENOUGH_LOOKS = 9
 _ODD_ANSWERS = 8
 """Uploads in a row whose answer makes no sense before a person is asked; outages do not count."""
 
+_NO_LISTING = (404, 405, 501)
+"""What servers answer that do not list batches; they can be sent to all the same."""
+
 _FOREVER = timedelta(days=36_500)
 
 
@@ -180,6 +183,8 @@ class Submitter:
             self._silent(batch, lease, now, error.retry_after)
             return None
         except (ProviderRefused, ProviderGarbled) as error:
+            if error.status in _NO_LISTING:
+                return now  # a server without a listing: a lost create there stays unclear
             self._note_refusal(error, now)
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(60))
             return None

@@ -378,3 +378,12 @@ def test_a_batch_that_the_provider_turns_away_as_such_waits_for_a_person(night: 
     night.store.runs.wake(night.run_id, night.clock.now(), reviewed=True)
     assert night.drive() == "done"
     night.verify()
+
+
+def test_a_server_that_lists_no_batches_is_sent_to_all_the_same(make_night: MakeNight) -> None:
+    night = make_night(metadata=False, stages=False)
+    missing = ProviderRefused("no route GET /batches", reason="account", status=404)
+    night.fake.fail("find", missing, times=99)
+    night.start(3)
+    assert night.drive() == "done"
+    assert night.run.completed == 3
