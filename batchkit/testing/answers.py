@@ -21,13 +21,13 @@ _KINDS = {kind.__name__: kind for kind in (Succeeded, Errored, NotRun, Unreadabl
 class Answerer:
     """Answer lines: as the user's function says, else by the schema, else with the prompt."""
 
-    def __init__(self, answer: Callable[[Json], Answer] | None) -> None:
+    def __init__(self, answer: Callable[[Json], Answer]) -> None:
         self._answer = answer
         self._schemas: dict[bytes, Callable[[Any], Any]] = {}
 
     def outcome(self, row: Json) -> Outcome:
         """Return how a request goes."""
-        given = self._answer(row) if self._answer is not None else None
+        given = self._answer(row)
         if isinstance(given, Succeeded | Errored | NotRun | Unreadable):
             return replace(given, custom_id=row["custom_id"])
         if given is None:

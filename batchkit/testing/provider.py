@@ -62,7 +62,7 @@ class FakeProvider:
     """A provider in memory: structurally a ``batchkit.providers.Provider``, safe in threads.
 
     ``answer`` gets a line as data (``custom_id``, ``model``, ``prompt``, …) and returns its answer;
-    by default JSON that fits the schema, else the prompt. ``course`` is how batches go unless
+    by default, and for None, JSON that fits the schema, else the prompt. ``course`` is how batches go unless
     ``next`` says otherwise. Without ``metadata`` (Anthropic) a lost create is found by count and
     time only, as ``provisional``; without ``stages`` create takes the lines. ``lag`` keeps young
     batches out of the listing. ``queue`` is how many requests may run at once: what is above it
@@ -92,7 +92,8 @@ class FakeProvider:
         self.incomplete_looks = 0
         self.fingerprint = hashlib.sha256(name.encode()).hexdigest()[:16]
         self.calls: Counter[str] = Counter()
-        self._answerer = answers.Answerer(answer)
+        self.answer = answer
+        self._answerer = answers.Answerer(lambda row: self.answer(row) if self.answer else None)
         self._course = course or Course()
         self._memory = Memory()
         self._lock = threading.RLock()

@@ -93,7 +93,7 @@ def test_what_failed_is_not_tried_again_by_itself(
     def refuse(line: Json) -> Errored:
         return Errored(line["custom_id"], "invalid", "bad", "no such thing", 400)
 
-    fake._answer = refuse
+    fake.answer = refuse
     keyless(make(), 2).run()
     run = keyless(make(), 2).run()
     assert (bought(fake), run.status()["failed"], run.state) == (2, 2, "failed")

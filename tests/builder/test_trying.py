@@ -71,7 +71,7 @@ def test_an_answer_that_is_none_leaves_the_job_to_the_run(make: Make, fake: Fake
             return Errored(line["custom_id"], "overloaded", "busy", "later", 529)
         return None
 
-    fake._answer = refuse
+    fake.answer = refuse
     batch = with_jobs(make(name="x"), 1, price=PRICE)
     (result,) = batch.test()
     assert (result.state, result.error_code, result.cost_usd) == ("failed", "overloaded", 0)
@@ -81,7 +81,7 @@ def test_an_answer_that_is_none_leaves_the_job_to_the_run(make: Make, fake: Fake
 def test_what_was_paid_for_a_useless_answer_is_on_the_books(
     make: Make, fake: FakeProvider, store: Store
 ):
-    fake._answer = lambda line: "no JSON" if not fake.ledger.entries else None
+    fake.answer = lambda line: "no JSON" if not fake.ledger.entries else None
     batch = with_jobs(make(name="x"), 1, price=PRICE, response_model=Said)
     (result,) = batch.test()
     assert (result.state, result.error_code) == ("failed", "invalid_output")
