@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,12 +26,15 @@ import openai
 import orjson
 import psycopg
 
+from batchkit.clock import SystemClock
 from batchkit.collector import Collector
 from batchkit.engine import Engine
 from batchkit.errors import ProviderUnavailable
+from batchkit.pace import Pace
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
-from batchkit.store import Store, leases
+from batchkit.store import BatchRow, Store, leases
+from batchkit.store.batches import Batches
 from batchkit.store.database import Database
 from batchkit.tokens import count_o200k
 from tests.engine.crashes import KEY
@@ -51,12 +54,16 @@ class Points:
     """
 
     kill: tuple[str, int] | None
+    stop: tuple[str, int] | None = None
+    told: Path | None = None
     passed: Counter[str] = field(default_factory=Counter)
-    watch: Callable[[], None] | None = None
 
     def at(self, name: str) -> None:
-        """Pass a point, or die there."""
+        """Pass a point, die there, or stand still there until somebody says SIGCONT."""
         self.passed[name] += 1
+        if self.told is not None and self.stop == (name, self.passed[name]):
+            self.told.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self.kill in ((name, self.passed[name]), ("", self.passed.total())):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -96,6 +103,14 @@ def watch_writes(points: Points) -> None:
         points.at(f"after the commit of {name}")
 
     Database.write = watched  # type: ignore[method-assign]
+    due = Batches.due
+
+    def listed(self: Batches, *args: Any) -> list[BatchRow]:
+        found = due(self, *args)
+        points.at(f"after listing what is {', '.join(args[-1])}")
+        return found
+
+    Batches.due = listed  # type: ignore[assignment,method-assign]
 
 
 def _caller() -> str:
@@ -110,7 +125,8 @@ def _caller() -> str:
 
 def drive(task: dict[str, Any]) -> dict[str, Any]:
     """Drive the task's run until it ends or time is up."""
-    points = Points(tuple(task["kill"]) if task.get("kill") else None)
+    points = Points(_point(task.get("kill")), _point(task.get("stop")))
+    points.told = Path(task["spools"]) / "stopped"
     leases.LEASE = timedelta(seconds=task.get("lease", 90))
     for name in task.get("mutants", ()):
         MUTANTS[name]()
@@ -124,13 +140,20 @@ def drive(task: dict[str, Any]) -> dict[str, Any]:
     store = Store(task["database"])
     engine = Engine(
         store,
-        clock=SharedClock(url, skew=task.get("skew", 0.0)),
+        clock=SystemClock() if "pace" in task else SharedClock(url, skew=task.get("skew", 0.0)),
+        pace=Pace(task.get("pace", 1.0)),
         providers={name: Proxy(provider, points) for name, provider in made.items()},
         spools=Path(task["spools"]),
     )
-    ending = engine.drive([task["run"]], stop=threading.Event(), max_wait=task["max_wait"])
+    stop = threading.Event()
+    wait = task["max_wait"]
+    ending = engine.drive([task["run"]], stop=stop, max_wait=wait, interval=0.05)
     store.close()
     return {"ending": ending, "points": dict(points.passed)}
+
+
+def _point(told: Any) -> tuple[str, int] | None:
+    return (str(told[0]), int(told[1])) if told else None
 
 
 def _fork(task: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +187,7 @@ def _live(task: dict[str, Any], into: int) -> None:
 def warm_up() -> None:
     """Load what is loaded when first used, so that a fork starts at once."""
     context = ssl.create_default_context()
-    ssl.create_default_context = lambda *_, **__: context  # type: ignore[assignment]
+    ssl.create_default_context = lambda *_, **__: context
     count_o200k("warm")
     nowhere = "http://127.0.0.1:9"
     for provider in (

@@ -44,7 +44,6 @@ class Scenario:
     spec: Mapping[str, Any] = field(
         default_factory=lambda: {"items_per_batch": 2, "max_parallel_batches": 2}
     )
-    skews: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -75,10 +74,18 @@ class Server:
 
     def run(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Let a process do a task; return how it ended."""
+        self.start(task)
+        return self.ended()
+
+    def start(self, task: Mapping[str, Any]) -> None:
+        """Let a process begin a task."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(orjson.dumps(task) + b"\n")
         self._process.stdin.flush()
+
+    def ended(self) -> dict[str, Any]:
+        """Return how the task that was begun ended, once it has."""
+        assert self._process.stdout is not None
         told: dict[str, Any] = orjson.loads(self._process.stdout.readline())
         return told
 
@@ -108,20 +115,20 @@ class Case:
     def live(self, kill: Point | None = None, mutants: Sequence[str] = ()) -> dict[str, Any]:
         """Drive the run in a process of its own, up to a point or to its end."""
         assert self.server is not None
-        first, second = self.scenario.skews
-        return self.server.run(
-            {
-                "simulator": self.simulator.url,
-                "database": self.database,
-                "run": self.run,
-                "spools": str(self.folder / "spool"),
-                "kill": list(kill) if kill else None,
-                "max_wait": 3 * DAY,
-                "mutants": list(mutants),
-                "lease": 15,
-                "skew": first if kill else second,
-            }
-        )
+        return self.server.run(self.task(kill=kill, mutants=list(mutants), lease=15))
+
+    def task(self, **more: Any) -> dict[str, Any]:
+        """Return what a process is told to do."""
+        spools = self.folder / "spool"
+        spools.mkdir(exist_ok=True)
+        told = {
+            "simulator": self.simulator.url,
+            "database": self.database,
+            "run": self.run,
+            "spools": str(spools),
+            "max_wait": 3 * DAY,
+        }
+        return {**told, **more}
 
     def books(self) -> Books:
         """Read the ledger and the rows."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import update
 
 from batchkit.model import Search
-from batchkit.store import batches, leases
+from batchkit.store import BatchRow, batches, leases
 from batchkit.store.events import note
 from batchkit.store.tables import batches as table
 
@@ -29,15 +28,36 @@ def without_find() -> None:
     submitter.Submitter._unstage = lambda *_: True  # type: ignore[method-assign]
 
 
+def with_stale_rows() -> None:
+    """A batch is not read again before it is moved: listed, decided, then written by id.
+
+    This alone is harmless: the guard of the move sees it.
+    """
+    listed: dict[int, BatchRow] = {}
+    due, get = batches.Batches.due, batches.Batches.get
+
+    def remembered(self: batches.Batches, *args: Any) -> list[BatchRow]:
+        found = due(self, *args)
+        listed.update({row.id: row for row in found})
+        return found
+
+    batches.Batches.due = remembered  # type: ignore[assignment,method-assign]
+
+    def stale(self: batches.Batches, batch_id: int) -> BatchRow:
+        return listed.get(batch_id) or get(self, batch_id)
+
+    batches.Batches.get = stale  # type: ignore[method-assign]
+
+
 def without_guard() -> None:
-    """A batch is moved from whatever state it is in."""
+    """A batch is moved from whatever state it is in, as it was when it was listed."""
+    with_stale_rows()
     batches._move = _moved(guarded=False, leased=True)
 
 
 def without_lease() -> None:
     """A batch is moved, and taken, by whoever comes: nobody is asked whose it is."""
     batches._move = _moved(guarded=True, leased=False)
-    leases.LEASE = timedelta(seconds=-1)
     leases.Leases.holds = lambda *_: True  # type: ignore[method-assign]
 
 
@@ -72,6 +92,7 @@ def _moved(*, guarded: bool, leased: bool) -> Any:
 
 MUTANTS: dict[str, Callable[[], None]] = {
     "find removed": without_find,
+    "rows stale": with_stale_rows,
     "guard removed": without_guard,
     "lease check removed": without_lease,
 }

@@ -33,6 +33,7 @@ def lines_of(reports: Iterable[Any]) -> list[Line]:
     return [
         Line(**value)
         for report in reports
+        if getattr(report, "when", None) == "call"
         for name, value in getattr(report, "user_properties", ())
         if name == NAME
     ]

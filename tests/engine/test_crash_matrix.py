@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchkit.simulator import Fault
-from tests import postgres
 from tests.engine import crashes
 from tests.engine.crashes import Case, Point, Scenario, Server
 from tests.engine.tables import Line
@@ -45,36 +43,7 @@ FULL = Scenario(
 )
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """The process that forks those that are killed."""
-    with Server() as running:
-        yield running
-
-
 Database = Callable[[], str]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """Make databases with batchkit's tables, as many as a matrix needs."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("migrated_sqlite_file")
-        numbers = iter(range(10_000))
-        yield lambda: f"sqlite:///{shutil.copy2(template, tmp_path / f'{next(numbers)}.db')}"
-        return
-    from tests.conftest import _migrate
-
-    cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
-    made: list[str] = []
-
-    def make() -> str:
-        made.append(cluster.create(cluster.template("migrated", _migrate)))
-        return cluster.url(made[-1])
-
-    yield make
-    for name in made:
-        cluster.drop(name)
 
 
 class Matrix:
