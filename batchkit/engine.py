@@ -41,6 +41,7 @@ _LEAVE_AFTER = 8.0
 """Seconds a detach waits for the calls in hand; what is still open then is recorded as unknown."""
 
 _LONGEST_NAP = 5.0
+_GLANCE = 0.05
 _MOST_PASSES = 1_000
 
 
@@ -84,7 +85,7 @@ class Engine:
         self._spools = Spools(spools or spool_folder(store))
         self._owner = processes.own_name()
         self._workers: dict[str, _Worker] = {}
-        self._wake = threading.Event()
+        self._moved = threading.Event()
 
     def drive(
         self,
@@ -195,13 +196,31 @@ class Engine:
                     on_tick()
                 if ending is None and max_wait is not None:
                     ending = "timeout" if self._clock.monotonic() - began >= max_wait else None
-                if ending is None and self._clock.wait(interval, stop):
+                if ending is None and self._idle(interval, stop):
                     ending = "detached"
                 if ending is not None:
                     self._leave(threads, leave)
                     return ending
         finally:
             leave.set()  # a second Ctrl-C leaves at once: what is open is looked up later
+            self._spare(threads)
+
+    def _idle(self, interval: float, stop: threading.Event) -> bool:
+        """Wait for the next look: an interval at most, less if a worker moved something."""
+        until = self._clock.monotonic() + interval
+        while self._clock.monotonic() < until:
+            if self._clock.wait(min(_GLANCE, interval), stop):
+                return True
+            if self._moved.is_set():
+                self._moved.clear()
+                break
+        return stop.is_set()
+
+    def _spare(self, threads: dict[str, threading.Thread]) -> None:
+        """Who is told to leave while a user's class judges was not killed by an answer."""
+        late = [self._workers[name].account.id for name, one in threads.items() if one.is_alive()]
+        if late:
+            self._store.answers.spare(self._owner, late)
 
     def _watch(
         self, run_ids: Sequence[int], threads: dict[str, threading.Thread], leave: threading.Event
@@ -210,8 +229,7 @@ class Engine:
         for worker in self._workers.values():
             if worker.error is not None:
                 raise worker.error
-        if self._end_wishes(run_ids):
-            self._wake.set()
+        self._end_wishes(run_ids)
         self._prepare(run_ids)
         for name in self._workers.keys() - threads.keys():
             threads.update(self._start(run_ids, leave, only=name))
@@ -238,7 +256,9 @@ class Engine:
     def _work(self, worker: _Worker, run_ids: Sequence[int], leave: threading.Event) -> None:
         try:
             while not leave.is_set():
-                if not self._pass(worker, run_ids):
+                if self._pass(worker, run_ids):
+                    self._moved.set()
+                else:
                     self._clock.wait(self._nap(run_ids, worker), leave)
         except BaseException as error:  # noqa: BLE001 -- carried to the caller's thread, raised there
             worker.error = error
@@ -255,7 +275,7 @@ class Engine:
         now = self._clock.now()
         account = self._store.accounts.get(worker.account.id)
         if account.blocked_at is not None:
-            return 0
+            return worker.submitter.recall(self._open_runs(run_ids), now)
         if account.retry_at is not None and account.retry_at > now:
             return 0
         try:

@@ -28,7 +28,7 @@ def _without_schema() -> MetaData:
     """Return the tables as SQLite has them, to compare with."""
     plain = MetaData(naming_convention=metadata.naming_convention)
     for table in metadata.sorted_tables:
-        table.to_metadata(plain, schema=None)
+        table.to_metadata(plain, schema=None)  # type: ignore[arg-type]  # None: take it away
     return plain
 
 

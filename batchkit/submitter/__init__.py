@@ -87,6 +87,26 @@ class Submitter:
             self._fill(run, now, report)
         return report
 
+    def recall(self, runs: Sequence[RunRow], now: datetime) -> int:
+        """Give up what is sealed while only a person can mend the account: the jobs wait again."""
+        recalled = 0
+        for run in runs:
+            for batch in self._store.batches.of_run(run.id, live=True):
+                is_ours = batch.account_id == self._account.id
+                if batch.state == BatchState.SEALED and is_ours:
+                    recalled += self._recalled(batch, now)
+        return recalled
+
+    def _recalled(self, batch: BatchRow, now: datetime) -> bool:
+        lease = self._store.leases.claim(batch.id, self._owner, now)
+        if lease is None:
+            return False
+        why = "the account has to be mended first"
+        if not self._store.batches.void(states.DROP, batch.id, lease, now, "account", why):
+            return False
+        self._spools.forget(str(batch.token))
+        return True
+
     def _each(self, ids: Sequence[int], state: BatchState, now: datetime, step: Step) -> int:
         """Claim each batch that is due and make one step with it."""
         acted = 0
@@ -279,7 +299,7 @@ class Submitter:
         match error.reason:
             case "account":
                 self._store.accounts.block(self._account.id, now, str(error))
-                self._unsend(batch, lease, now, keep_file=True, at=now)
+                self._unsend(batch, lease, now, keep_file=False, at=now)
             case "queue":
                 self._learn_queue(batch)
                 self._unsend(batch, lease, now, keep_file=True, at=now + self._pace.seconds(60))

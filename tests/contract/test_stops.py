@@ -253,7 +253,6 @@ def test_a_revoked_key_and_gone_credit_wait_for_the_account(
     assert held.bought == 1
 
 
-@pytest.mark.xfail(reason="a batch that was sealed keeps its jobs while the account is blocked")
 def test_jobs_of_a_blocked_account_are_pending_again(held: Shop) -> None:
     """Key revoked …: jobs go back to pending."""
     held.simulator.revoke("simulated")
