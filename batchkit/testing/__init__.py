@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from batchkit.simulator import Simulator
 
     def simulator() -> Iterator[Simulator]:
-        """Pytest fixture: the simulator with a clock of its own that ``advance`` moves.
+        """Pytest fixture: the simulator, an hour each real second, moved by ``advance`` as well.
 
-        ``OPENAI_BASE_URL``, ``OPENAI_API_KEY``, ``ANTHROPIC_BASE_URL`` and ``ANTHROPIC_API_KEY``
-        lead to it while the test runs.
+        ``OPENAI_BASE_URL``, ``OPENAI_API_KEY``, ``ANTHROPIC_BASE_URL``, ``ANTHROPIC_API_KEY`` and
+        ``BATCHKIT_PACE`` lead to it while the test runs. With ``indirect=True`` a test's parameter
+        is a dict of the simulator's options.
         """
 
 else:

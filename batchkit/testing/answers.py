@@ -91,7 +91,7 @@ def read(line: bytes) -> Outcome:
     values = row["outcome"]
     if values.get("usage") is not None:
         values["usage"] = Usage(**values["usage"])
-    if values.get("citations"):
+    if "citations" in values:
         values["citations"] = tuple(Citation(**one) for one in values["citations"])
     made: Outcome = _KINDS[row["kind"]](**values)
     return made

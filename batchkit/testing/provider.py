@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,12 +61,14 @@ TRAITS = Traits(
 class FakeProvider:
     """A provider in memory: structurally a ``batchkit.providers.Provider``, safe in threads.
 
-    ``answer`` gets a line as data (``custom_id``, ``model``, ``prompt``, …) and returns its answer;
-    by default, and for None, JSON that fits the schema, else the prompt. ``course`` is how batches go unless
-    ``next`` says otherwise. Without ``metadata`` (Anthropic) a lost create is found by count and
-    time only, as ``provisional``; without ``stages`` create takes the lines. ``lag`` keeps young
-    batches out of the listing. ``queue`` is how many requests may run at once: what is above it
-    fails with ``queue_full``. ``calls`` counts the calls by name.
+    ``answer`` gets a line as data (``custom_id``, ``model``, ``prompt``, …) and returns its
+    answer; by default, and for None, JSON that fits the schema, else the prompt. ``course`` is how
+    batches go unless ``next`` says otherwise. Without ``metadata`` (Anthropic) a lost create is
+    found by count and time only, as ``provisional``; without ``stages`` create takes the lines.
+    ``lag`` keeps young batches out of the listing, and the next ``incomplete_looks`` see only a
+    part of it. ``queue`` is how many requests may run at once: what is above it fails with
+    ``queue_full``. ``models`` are the beginnings of the names it serves. ``calls`` counts the calls
+    by name.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class FakeProvider:
         metadata: bool = True,
         lag: timedelta = timedelta(),
         queue: int | None = None,
+        models: Sequence[str] | None = None,
         limits: Limits = LIMITS,
         traits: Traits = TRAITS,
     ) -> None:
         self.name = name
         self.limits = limits
-        self.traits = replace(traits, stages=stages, metadata=metadata)
+        prefixes = traits.prefixes if models is None else models
+        self.traits = replace(traits, stages=stages, metadata=metadata, prefixes=prefixes)
         self.clock: Clock = clock or ManualClock()
         self.lag = lag
         self.queue = queue
