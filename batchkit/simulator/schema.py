@@ -14,6 +14,7 @@ from batchkit.simulator.wire import Json
 Maker = Callable[[Source, int, int], Any]
 """`(source, at, depth) -> value`; `at` tells items of a list apart, `depth` bounds recursion."""
 
+_LIMITS = frozenset({"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"})
 _DEEP = 4
 _ENDLESS = 30
 _TRUE = frozenset({"true", "yes", "y", "1", "on", "ja"})
@@ -21,6 +22,7 @@ _FALSE = frozenset({"false", "no", "n", "0", "off", "none", "nein"})
 _FILLERS = frozenset(
     {"is", "has", "are", "was", "can", "does", "the", "of", "in", "a", "an", "contains"}
 )
+_YEARS = (1900.0, 2100.0)
 _SPLIT = re.compile(r"\s*[,;]\s*")
 
 
@@ -243,6 +245,8 @@ def _number(schema: Json, name: str) -> Maker:
     low, high = _bounds(schema, whole)
     step = schema.get("multipleOf")
     names = _names(name, _words(schema))
+    if re.search(r"(?:^|_)year$", name.lower()) and not schema.keys() & _LIMITS:
+        low, high = _YEARS
 
     def make(source: Source, at: int, depth: int) -> Any:
         value = _found_number(source, names, f"{name}{at}", low, high)

@@ -104,6 +104,19 @@ def test_values_are_found_in_other_kinds_of_documents(text):
     assert answer(Boxed.model_json_schema(), text) == {"name": "boxed", "stars": 12}
 
 
+def test_a_year_is_one_of_the_documents_years():
+    """Not any number that stands in it, unless nothing in it could be a year."""
+
+    class Copyright(BaseModel):
+        copyright_year: int
+
+    schema = Copyright.model_json_schema()
+    assert answer(schema, "MIT, 3 files, 40,000 lines\nCopyright (c) 2014 Ada, 17 Main Street") == {
+        "copyright_year": 2014
+    }
+    assert 1900 <= answer(schema, "MIT, 3 files, 40,000 lines")["copyright_year"] <= 2100
+
+
 def test_two_documents_give_two_answers():
     """Also where nothing is labelled."""
     made = {
