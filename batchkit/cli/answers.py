@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,12 @@ def errors(run: str, as_json: bool, project: str | None, database: str | None) -
     if not reasons:
         screen.say("No job has failed.")
     for reason in reasons:
-        screen.say(f"{reason.code}  {reason.count:,} {'job' if reason.count == 1 else 'jobs'}")
+        screen.say(f"{reason.code}  {screen.counted(reason.count, 'job')}")
         for key, text in reason.examples:
             screen.say(f"  {screen.cell(key)}: {screen.cell(text, 300)}")
     if reasons:
-        where = place_words(project, database)
-        screen.say(f"Again, after mending the cause: batchkit retry {run}{where} --code CODE")
+        retry = f"{screen.program()} retry {shlex.quote(run)}{place_words(project, database)}"
+        screen.say(f"Again, after mending the cause: {retry} --code {reasons[0].code}")
 
 
 @click.command()
@@ -197,7 +198,7 @@ def log(
 
 
 def _line(event: dict[str, Any]) -> str:
-    at = event["at"].astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    at = screen.moment(event["at"])
     where = f" batch {event['batch_id']}" if event["batch_id"] else ""
     which = f" {event['key']}" if event["key"] else ""
     told = ", ".join(f"{k}: {screen.cell(v, 200)}" for k, v in event["detail"].items() if v)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,8 @@ def demo(
     material = play.gather(folder, limit)
     place = play.place_for(Path(play.PLACE), faults)
     _open(material, place, provider)
+    if provider:
+        play.check_key(provider)
     with play.providers_for(provider, place, faults) as adapters:
         batch = play.prepared(
             material,
@@ -75,7 +79,7 @@ def demo(
             cost_limit=cost_limit if provider else None,
         )
         _show_estimate(batch, provider, cost_limit, yes=yes)
-        run = _driven(batch)
+        run = _driven(batch, provider)
         _show_rows(run, material)
         _close(run, place, play.full_price_usd(run, SystemClock().now().date()))
         state = told(run)
@@ -100,16 +104,28 @@ def _show_estimate(batch: Batch, provider: str | None, cost_limit: float, *, yes
         screen.say("Everything is known already: nothing to buy.")
         return
     screen.say(
-        f"To buy: {told_before['new_jobs']:,} answers in {told_before['batches']:,} batches, about "
+        f"To buy: {screen.counted(told_before['new_jobs'], 'answer')} in "
+        f"{screen.counted(told_before['batches'], 'batch', 'batches')}, about "
         f"{usd(told_before['usd_expected'])}, at most {usd(told_before['usd_max'])} "
         f"({usd(told_before['usd_realtime'])} without batching)"
     )
     if provider and not yes:
         screen.say(f"This is real money; the cost limit is {usd(cost_limit)}.")
-        click.confirm("Go on?", abort=True)
+        if not _agreed():
+            screen.note("Nothing was sent. Without being asked it goes on with --yes.")
+            sys.exit(exits.ERROR)
 
 
-def _driven(batch: Batch) -> BatchRun:
+def _agreed() -> bool:
+    """Ask; nobody there is a no."""
+    try:
+        return click.confirm("Go on?")
+    except click.Abort:
+        screen.say()
+        return False
+
+
+def _driven(batch: Batch, provider: str | None) -> BatchRun:
     """Run it with a line for each step forward."""
     last: list[str] = [""]
 
@@ -122,15 +138,20 @@ def _driven(batch: Batch) -> BatchRun:
     try:
         return batch.run(on_progress=tell, progress_interval=0.5)
     except (KeyboardInterrupt, SystemExit):
-        screen.note("The demo's providers are inside of it: the same `batchkit demo …` goes on.")
+        if provider:
+            raise
+        again = shlex.join(["demo", *sys.argv[2:]])
+        screen.note(f"The simulator stopped, too; with it goes on: {screen.program()} {again}")
         raise
 
 
 def _show_rows(run: BatchRun, material: Material) -> None:
-    rows: list[list[Any]] = []
-    for result in run.iter_results(state="completed", response_model=material.model):
-        if len(rows) < _SHOWN_ROWS and result.parsed_response is not None:
-            rows.append([_field(result.parsed_response, name) for name in material.columns])
+    answers = run.iter_results(state="completed", response_model=material.model)
+    parsed = (result.parsed_response for result in answers)
+    rows = [
+        [_field(answer, name) for name in material.columns]
+        for answer in islice((one for one in parsed if one is not None), _SHOWN_ROWS)
+    ]
     count, columns = run.status()["completed"], len(material.columns)
     screen.say()
     screen.table(material.columns, rows, widest=34)
@@ -173,10 +194,12 @@ def _close(run: BatchRun, place: Path, full_price: float | None) -> None:
         }
     )
     where = f" --project demo --database {place / 'state.db'}"
+    program, first = screen.program(), next(run.iter_results(), None)
     screen.say("Next:")
-    screen.say(f"  batchkit results {run.id} -o rows.csv{where}")
-    screen.say(f"  batchkit show {run.id} KEY{where}")
-    screen.say(f"  batchkit verify{where}")
-    screen.say("  batchkit demo FOLDER     your own documents")
+    screen.say(f"  {program} results {run.id} -o rows.csv{where}")
+    if first is not None:
+        screen.say(f"  {program} show {run.id} {shlex.quote(first.key)}{where}")
+    screen.say(f"  {program} verify{where}")
+    screen.say(f"  {program} demo FOLDER     your own documents")
     if hint := next_step(state, where):
         screen.say(hint)

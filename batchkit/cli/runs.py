@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,7 +73,7 @@ def status(run: str | None, as_json: bool, project: str | None, database: str | 
 
 def _show(state: dict[str, Any], where: str) -> None:
     screen.say(headline(state))
-    kept = {name: state[name] for name in _DETAILS if state[name]}
+    kept = {name: _readable(name, state[name]) for name in _DETAILS if state[name]}
     money = {name: usd(state[name]) for name in _MONEY if state[name] is not None}
     reasons = {f"failed: {code}": count for code, count in state["failed_by_code"].items()}
     screen.facts(kept | money | reasons)
@@ -81,6 +81,13 @@ def _show(state: dict[str, Any], where: str) -> None:
         screen.say(hint)
 
 
+def _readable(name: str, value: Any) -> Any:
+    if name in _TIMES:
+        return screen.moment(datetime.fromisoformat(value))
+    return f"{value:,.1f}" if name == "elapsed_s" else value
+
+
+_TIMES = ("since", "last_progress_at", "next_poll_at")
 _DETAILS = (
     *("total", "completed", "failed", "cancelled", "active", "pending"),
     *("waiting_for", "since", "batches_total", "batches_pending", "cost_unknown_jobs"),
@@ -115,7 +122,7 @@ _HINTS = {
 def next_step(state: dict[str, Any], where: str = "") -> str | None:
     """Say what a person can do for a run; None if nothing. ``where`` ends each command."""
     names = ("resume", "errors", "results", "retry")
-    commands = {name: f"batchkit {name} {state['id']}{where}" for name in names}
+    commands = {name: f"{screen.program()} {name} {state['id']}{where}" for name in names}
     if state["waiting_for"] in _HINTS:
         return _HINTS[state["waiting_for"]].format(**commands)
     if state["state"] == "draft":
@@ -232,7 +239,11 @@ def retry(
 
     found = chosen(run, project=project, database=database)
     count = found.retry(codes=list(codes) or None, keys=list(keys) or None, **changes)
+    state = told(found)
     if as_json:
-        screen.as_json({"again": count, **told(found)})
-    else:
-        screen.say(headline(told(found)))
+        screen.as_json({"again": count, **state})
+        return
+    screen.say(headline(state))
+    screen.say(f"Fresh attempts: {screen.counted(count, 'job')}")
+    if count and (hint := next_step(state, place_words(project, database))):
+        screen.say(hint)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import click
@@ -44,6 +47,25 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     return str(value)
+
+
+def program() -> str:
+    """Return what starts batchkit here: its name, or its path where PATH does not lead to it."""
+    typed = sys.argv[0]
+    if Path(typed).name != "batchkit" or not Path(typed).is_file():
+        return "batchkit"
+    found = shutil.which("batchkit")
+    return "batchkit" if found and Path(found).samefile(typed) else shlex.quote(typed)
+
+
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """Write a number with its noun: 1 batch, 2 batches."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def moment(at: datetime) -> str:
+    """Write a time for people, on this machine's clock."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def is_terminal() -> bool:

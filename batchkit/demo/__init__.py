@@ -34,6 +34,7 @@ __all__ = [
     "Item",
     "Material",
     "Night",
+    "check_key",
     "full_price_usd",
     "gather",
     "night",
@@ -41,6 +42,13 @@ __all__ = [
     "prepared",
     "providers_for",
 ]
+
+
+def check_key(provider: str) -> None:
+    """Raise ConfigError if there is no key for a real provider, before anybody is asked to pay."""
+    from batchkit import providers
+
+    providers.load(provider).account()
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _installed(limit: int | None) -> Material:
             "name",
             "version",
             "licence",
-            "permissive",
+            "typed",
             "requires_python",
             "released",
             "summary",

@@ -38,7 +38,7 @@ class Distribution(BaseModel):
     version: str
     summary: str = Field(description="the Summary line")
     licence: Licence = Field(description="from License-Expression or License or Classifier")
-    permissive: bool = Field(description="whether the licence allows closed-source use")
+    typed: bool = Field(description="whether a Classifier line says Typed")
     requires_python: str | None = Field(description="the Requires-Python line")
     metadata_version: float = Field(description="the Metadata-Version line, a number")
     copyright_year: int | None = Field(description="the first year after the word Copyright")
