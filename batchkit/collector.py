@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from batchkit import outputs, pricing, rawfiles, requests
-from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable, ValidationError
 from batchkit.model import (
     BatchState,
     Code,
@@ -27,8 +28,10 @@ from batchkit.model import (
 from batchkit.outputs import Rules, Verdict
 from batchkit.pace import Pace
 from batchkit.providers import Provider
-from batchkit.spools import Spools, seq_of
+from batchkit.schemas import fingerprint
+from batchkit.spools import Spools, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
+from batchkit.suspects import Suspects
 
 _CHUNK = 500
 _MOST_DOWNLOADS = 6
@@ -55,6 +58,51 @@ class _Case:
     numbers: Mapping[int, int]
 
 
+class _Watch:
+    """Writes down which rows a user's class is about to judge, so that a death has a name."""
+
+    def __init__(self, store: Store, batch: BatchRow, lease: int) -> None:
+        self._store = store
+        self._batch_id = batch.id
+        self._lease = lease
+        self._has_noted = batch.judging is not None
+        self.suspects = Suspects.after(batch.judging)
+        if batch.judging is not None:  # who dies now, before a row is judged, dies of nothing here
+            self._note(self.suspects)
+
+    def split(
+        self, pairs: Sequence[tuple[JobRow, Outcome]]
+    ) -> tuple[list[tuple[JobRow, Outcome]], list[tuple[JobRow, Outcome]]]:
+        """Part rows into those to judge alone and the others; settled ones are left out."""
+        if not self.suspects.rows:
+            return [], list(pairs)
+        done = self._store.answers.settled(self._batch_id, [job.seq for job, _ in pairs])
+        left = [pair for pair in pairs if pair[0].seq not in done]
+        suspected = [pair for pair in left if self.suspects.is_suspected(pair[0].seq)]
+        return suspected, [pair for pair in left if not self.suspects.is_suspected(pair[0].seq)]
+
+    def alone(self, row: int) -> None:
+        """Note one row before it is judged."""
+        self._note(self.suspects.judging_alone(row))
+
+    def survived(self) -> None:
+        """Note that the row before was judged and did no harm."""
+        self._note(self.suspects)
+
+    def together(self, rows: Iterable[int]) -> None:
+        """Note many rows before they are judged."""
+        self._note(self.suspects.judging(rows))
+
+    def over(self) -> None:
+        """Take the note back: every row was judged."""
+        if self._has_noted:
+            self._store.answers.note_judging(self._batch_id, self._lease, None)
+
+    def _note(self, suspects: Suspects) -> None:
+        self._has_noted = True
+        self._store.answers.note_judging(self._batch_id, self._lease, suspects.to_json())
+
+
 class Collector:
     """The step that books answers, for one provider's account."""
 
@@ -76,6 +124,7 @@ class Collector:
         self._pace = pace
         self._types = types or {}
         self._templates: dict[int, Json] = {}
+        self._fingerprints: dict[str, str | None] = {}
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
         """Collect every ended batch that is due; return how many were closed."""
@@ -88,9 +137,13 @@ class Collector:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == BatchState.ENDED:
-                closed += self._step(fresh, lease, now)
+                with taken_over(self._holds(batch.id, lease)):
+                    closed += self._step(fresh, lease, now)
             self._store.leases.let_go(batch.id, lease)
         return closed
+
+    def _holds(self, batch_id: int, lease: int) -> Callable[[], bool]:
+        return partial(self._store.leases.holds, batch_id, lease, self._owner)
 
     def _step(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         if batch.end_reason == "lost" and batch.proof == "provisional":
@@ -118,7 +171,8 @@ class Collector:
 
     def _collect(self, batch: BatchRow, download: Download, lease: int, now: datetime) -> bool:
         case = self._case(batch, now)
-        ours, others, nameless = self._settle_all(case, self._provider.outcomes(download))
+        outcomes = self._provider.outcomes(download)
+        ours, others, nameless = self._settle_all(case, outcomes, lease)
         if batch.proof == "provisional" and others and not ours:
             return self._disown(batch, lease, now)
         if others:
@@ -177,9 +231,12 @@ class Collector:
         run = self._store.runs.get(batch.run_id)
         return _Case(batch, run, now, changes, numbers)
 
-    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome]) -> tuple[int, int, int]:
+    def _settle_all(
+        self, case: _Case, outcomes: Iterator[Outcome], lease: int
+    ) -> tuple[int, int, int]:
         """Settle outcomes in chunks; count the lines that were ours, others', and nobody's."""
         ours = others = nameless = 0
+        watch = _Watch(self._store, case.batch, lease)
         while chunk := list(islice(outcomes, _CHUNK)):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
@@ -192,9 +249,39 @@ class Collector:
             jobs = self._jobs(case, list(placed))
             others += len(placed) - len(jobs)
             ours += len(jobs)
-            rows = [self._settled(case, job, placed[job.seq]) for job in jobs]
-            self._store.answers.settle(case.batch, rows)
+            self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
+        watch.over()
         return ours, others, nameless
+
+    def _settle(self, case: _Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: _Watch) -> None:
+        """Settle a chunk; rows that a process died over are judged and settled one by one."""
+        suspected, others = watch.split(pairs)
+        for job, outcome in suspected:
+            if watch.suspects.is_convicted(job.seq):
+                rows = [self._crashed(case, job, outcome)]
+            else:
+                watch.alone(job.seq)
+                rows = [self._settled(case, job, outcome)]
+                watch.survived()
+            self._store.answers.settle(case.batch, rows)
+        if any(self._is_judged_by_class(job, outcome) for job, outcome in others):
+            watch.together(job.seq for job, _ in others)
+        rows = [self._settled(case, job, outcome) for job, outcome in others]
+        self._store.answers.settle(case.batch, rows)
+
+    def _is_judged_by_class(self, job: JobRow, outcome: Outcome) -> bool:
+        if not self._types or not isinstance(outcome, Succeeded):
+            return False
+        return self._answer_type(self._template(job.template_id)) is not None
+
+    def _crashed(self, case: _Case, job: JobRow, outcome: Outcome) -> Settled:
+        """End a job whose answer the user's class cannot survive; the answer is kept."""
+        said = (
+            "reading its answer with the response model killed the process twice; the answer is "
+            "stored: mend the model, then: batchkit reparse"
+        )
+        cost, kind = self._cost(job, self._template(job.template_id), outcome)
+        return _row(case, job, Verdict("failed", Code.PARSER_CRASHED, said), outcome, cost, kind)
 
     def _jobs(self, case: _Case, seqs: list[int]) -> list[JobRow]:
         """Return the jobs of these places that are in this batch."""
@@ -274,7 +361,12 @@ class Collector:
 
     def _answer_type(self, template: Json) -> Any:
         """Return the user's class if this program has it and it is still the one that was asked."""
-        return self._types.get(f"{template.get('response_model')}")
+        name, schema = str(template.get("response_model")), template.get("schema")
+        if name not in self._types or schema is None:
+            return None
+        if name not in self._fingerprints:
+            self._fingerprints[name] = _fingerprint(self._types[name])
+        return self._types[name] if self._fingerprints[name] == schema["fingerprint"] else None
 
     def _template(self, template_id: int) -> Json:
         if template_id not in self._templates:
@@ -306,6 +398,14 @@ class Collector:
         until = now + self._pace.retry_after(account.failures + 1, said)
         self._store.accounts.silent(self._account.id, now, until)
         self._store.batches.later(batch.id, lease, until)
+
+
+def _fingerprint(kind: Any) -> str | None:
+    """Return what a class asks for now; None if no provider could be asked for it any more."""
+    try:
+        return fingerprint(kind)
+    except ValidationError:
+        return None
 
 
 def _is_surely_unrun(batch: BatchRow) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Integer, and_, func, or_, select
+from sqlalchemy import Integer, and_, func, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -50,6 +50,32 @@ class Answers:
                 for one in values:
                     one["final"] = one["final"] and one["seq"] not in ended
                 connection.execute(statement, values)
+
+    def settled(self, batch_id: int, seqs: Sequence[int]) -> set[int]:
+        """Return those of the places that have their outcome in a batch already."""
+        query = select(attempts.c.seq).where(
+            attempts.c.shelf == 0, attempts.c.batch_id == batch_id, attempts.c.seq.in_(seqs)
+        )
+        with self._database.read() as connection:
+            return {int(seq) for seq in connection.execute(query).scalars()}
+
+    def note_judging(self, batch_id: int, lease_no: int, noted: Json | None) -> None:
+        """Write down what is about to be judged by a user's class; None when that is over."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id, batches.c.lease_no == lease_no)
+                .values(judging=null() if noted is None else noted)
+            )
+
+    def spare(self, owner: str, account_ids: Sequence[int]) -> None:
+        """Forget what an owner is judging: it is told to leave, and no row killed it."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(batches)
+                .where(batches.c.lease_owner == owner, batches.c.account_id.in_(account_ids))
+                .values(judging=null())
+            )
 
     def unsettled(self, batch: BatchRow) -> Iterator[JobRow]:
         """Stream the jobs of a batch that have no outcome in it yet, in order."""

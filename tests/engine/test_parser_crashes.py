@@ -19,7 +19,7 @@ from batchkit.simulator import Simulator
 from batchkit.store import Store
 
 SCRIPT = """
-import ctypes, os, pathlib, signal, sys, threading
+import ctypes, os, pathlib, sys, threading
 from pydantic import BaseModel, field_validator
 import batchkit.engine
 from batchkit import Batch
@@ -34,7 +34,6 @@ def hang():
 FATES = {
     "exit": lambda: os._exit(7),
     "segfault": lambda: ctypes.string_at(0),
-    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "sysexit": lambda: sys.exit(7),
     "hang": hang,
     "none": lambda: None,
@@ -77,8 +76,15 @@ def simulated(tmp_path: Path) -> Iterator[Simulator]:
 
 
 @pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    """The database: SQLite, or what the test is given as ``url``."""
+    named: str = request.getfixturevalue(f"migrated_{getattr(request, 'param', 'sqlite')}_url")
+    return named
+
+
+@pytest.fixture
 def start(
-    simulated: Simulator, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    simulated: Simulator, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., subprocess.Popen[str]]:
     """Start the script in a process of its own; its database is that of the test."""
     script = tmp_path / "bills.py"
@@ -88,7 +94,7 @@ def start(
         "ANTHROPIC_BASE_URL": simulated.anthropic_url,
         "OPENAI_API_KEY": "simulated",
         "ANTHROPIC_API_KEY": "simulated",
-        "BATCHKIT_DATABASE_URL": migrated_url,
+        "BATCHKIT_DATABASE_URL": url,
         "BATCHKIT_SPOOL_DIR": str(tmp_path / "spool"),
         "BATCHKIT_PACE": "600",
     }
@@ -132,41 +138,46 @@ def _books(url: str, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fate", "provider"),
-    [("exit", "openai"), ("segfault", "anthropic"), ("kill", "anthropic"), ("sysexit", "openai")],
+    ("fate", "provider", "url"),
+    [
+        ("exit", "openai", "sqlite"),
+        ("segfault", "anthropic", "postgres"),
+        ("sysexit", "anthropic", "sqlite"),
+    ],
+    indirect=["url"],
 )
 def test_an_answer_that_kills_the_process_twice_is_settled_and_the_others_are_kept(
-    start: Callable[..., Any], simulated: Simulator, migrated_url: str, fate: str, provider: str
+    start: Callable[..., Any], simulated: Simulator, url: str, fate: str, provider: str
 ) -> None:
     assert _deaths(start, MODELS[provider], "Bill5", fate) == 2
-    run = get_run("bills", database=migrated_url)
+    run = get_run("bills", database=url)
     results = run.results()
     assert len(results["completed"]) == 11
     [failed] = results["failed"]
     assert (failed.key, failed.error_code, failed.attempts) == ("k5", "parser_crashed", 1)
     assert "Bill5" in str(failed.raw_response)
     assert failed.cost_usd
-    _books(migrated_url, simulated)
+    _books(url, simulated)
     assert run.reparse(Bill) == 1
     assert run.state == "completed"
-    _books(migrated_url, simulated)
+    _books(url, simulated)
 
 
 def test_two_such_answers_are_told_apart(
-    start: Callable[..., Any], simulated: Simulator, migrated_url: str
+    start: Callable[..., Any], simulated: Simulator, url: str
 ) -> None:
     """Each has to kill the process twice; nobody beside them is blamed."""
     assert _deaths(start, MODELS["anthropic"], "Bill5,Bill9", "exit") == 4
-    failed = get_run("bills", database=migrated_url).results()["failed"]
+    failed = get_run("bills", database=url).results()["failed"]
     assert [(one.key, one.error_code) for one in failed] == [
         ("k5", "parser_crashed"),
         ("k9", "parser_crashed"),
     ]
-    _books(migrated_url, simulated)
+    _books(url, simulated)
 
 
 def test_a_validator_that_hangs_is_left_by_ctrl_c_and_blames_no_answer(
-    start: Callable[..., Any], simulated: Simulator, migrated_url: str, tmp_path: Path
+    start: Callable[..., Any], simulated: Simulator, url: str, tmp_path: Path
 ) -> None:
     for _ in range(3):
         process = start(MODELS["anthropic"], "Bill5", "hang")
@@ -177,26 +188,27 @@ def test_a_validator_that_hangs_is_left_by_ctrl_c_and_blames_no_answer(
         assert "batchkit resume" in err
         (tmp_path / "hanging").unlink()
     assert _deaths(start, MODELS["anthropic"], "Bill5", "none") == 0
-    assert get_run("bills", database=migrated_url).state == "completed"
-    _books(migrated_url, simulated)
+    assert get_run("bills", database=url).state == "completed"
+    _books(url, simulated)
 
 
 def test_a_process_without_the_class_goes_on_where_it_killed(
-    start: Callable[..., Any], simulated: Simulator, migrated_url: str
+    start: Callable[..., Any], simulated: Simulator, url: str
 ) -> None:
     """`batchkit resume` judges by the stored schema: nothing of the user's runs."""
     process = start(MODELS["openai"], "Bill5", "exit")
     process.communicate(timeout=60)
     assert process.returncode == 7
     done = subprocess.run(
-        [sys.executable, "-m", "batchkit", "resume", "bills", "--database", migrated_url],
+        [sys.executable, "-c", "from batchkit.cli import main; main()", "resume", "bills"],
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert get_run("bills", database=migrated_url).status()["completed"] == 12
-    _books(migrated_url, simulated)
+    assert get_run("bills", database=url).status()["completed"] == 12
+    _books(url, simulated)
 
 
 def _wait_for(path: Path, seconds: float = 30) -> None:
