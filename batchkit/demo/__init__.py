@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from batchkit.demo.bill import full_price_usd
 from batchkit.demo.material import PLACE, Item, Material, gather
 from batchkit.demo.night import Night, night, place_for, plan_for
+from batchkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from batchkit.builder import Batch
@@ -66,7 +67,13 @@ def providers_for(
 
     plan = plan_for(faults)
     folder = place / "simulator"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {folder.absolute()} cannot be made ({error.strerror or error}). "
+            "Go to a folder that you may write in."
+        ) from error
     with simulated(folder, plan) as adapters:
         yield adapters
 

@@ -132,6 +132,17 @@ def test_two_demos_in_one_folder_are_told_so(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A file where the folder should be stands for whatever keeps it from being made."""
+    (tmp_path / "here").write_text("a file")
+
+    with (
+        pytest.raises(ConfigError, match="cannot be made"),
+        demo.providers_for(None, tmp_path / "here"),
+    ):
+        pass
+
+
 # the whole of it
 
 
