@@ -337,10 +337,9 @@ class Engine:
         return None
 
     def _account_words(self, account: AccountRow) -> str:
-        return (
-            f"{account.provider} at {account.base_url} says: {account.blocked_reason} "
-            "When it is mended: batchkit resume"
-        )
+        why = account.blocked_reason or ""
+        go_on = "" if "batchkit resume" in why else " When it is mended: batchkit resume"
+        return f"{account.provider} at {account.base_url}: {why}{go_on}"
 
     def _ending(self, run_ids: Sequence[int]) -> Ending | None:
         left = self._open_runs(run_ids)
@@ -425,11 +424,6 @@ def spool_folder(store: Store) -> Path:
     if store.database.is_sqlite:
         return Path(str(store.database.url.database)).parent / "spool"
     return Path.cwd() / ".batchkit" / "spool"
-
-
-def next_due(store: Store, run_ids: Sequence[int]) -> datetime | None:
-    """Return when a provider will be asked next about these runs."""
-    return store.batches.next_at(run_ids)
 
 
 def _mismatch(run: RunRow, worker: _Worker, ref: str) -> str:

@@ -96,11 +96,6 @@ class Draft:
         """The run that the jobs go into, made now if it was not."""
         return self._where()[1]
 
-    @property
-    def is_placed(self) -> bool:
-        """Whether there is a run in the database yet."""
-        return self._place is not None
-
     def add(self, job: NewJob) -> None:
         """Take a job; write them down by the hundred."""
         self._buffer.append(job)

@@ -275,7 +275,8 @@ def _said(message: Any) -> str:
 def _sentence(call: Call, status: int, words: _Words) -> str:
     known = " ".join(word for word in dict.fromkeys((words.type, words.code)) if word)
     said = _clean(words.message, call.secret) or "no readable reason"
-    return f"{call.name} answered HTTP {status}{' ' + known if known else ''}: {said}"
+    stop = "" if said.endswith((".", "!", "?")) else "."
+    return f"{call.name} answered HTTP {status}{' ' + known if known else ''}: {said}{stop}"
 
 
 def _clean(text: str, secret: str) -> str:

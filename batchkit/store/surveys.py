@@ -117,19 +117,6 @@ class Surveys:
         )
         yield from self._stream_jobs(query)
 
-    def untested(self, run_id: int, limit: int) -> list[JobRow]:
-        """Return the first jobs in order of adding that have no final answer yet."""
-        query = (
-            select(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-            .where(is_unsent_or_draft(), lanes.c.provider != "")
-            .order_by(jobs.c.no)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
-
     def sample(
         self, lane_id: int, template_id: int, limit: int, *, cheapest: bool = False
     ) -> list[JobRow]:
