@@ -37,6 +37,7 @@ def free_jobs(connection: Connection, batch: BatchRow) -> None:
 
 
 def give_back(connection: Connection, batch: BatchRow) -> None:
+    """Free what a batch that never ran had reserved."""
     connection.execute(
         update(runs)
         .where(runs.c.id == batch.run_id)
@@ -45,6 +46,7 @@ def give_back(connection: Connection, batch: BatchRow) -> None:
 
 
 def counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], int, int]:
+    """Return a settled batch's ended jobs by state, its cost, and how many costs are unknown."""
     counts = {"completed": 0, "failed": 0, "cancelled": 0}
     cost = unknown = settled = 0
     rows = connection.execute(
@@ -130,6 +132,7 @@ def book(
     unknown: int,
     now: datetime,
 ) -> int:
+    """Move a collected batch's money and counts into its run; return its number in the order."""
     number = connection.execute(
         update(runs)
         .where(runs.c.id == batch.run_id)

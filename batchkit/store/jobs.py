@@ -287,6 +287,7 @@ def is_unsent_or_draft() -> Any:
 
 
 def final_of(table: Any) -> Any:
+    """Say which attempt is the final one of a job in ``table``."""
     return and_(
         attempts.c.shelf == table.c.shelf,
         attempts.c.lane_id == table.c.lane_id,

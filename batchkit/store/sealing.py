@@ -20,6 +20,10 @@ class Refused(Exception):
 
 
 def seal(connection: Connection, seal: Seal, now: datetime) -> int:
+    """Write a batch down with its jobs and its reservation; return its id, 0 if all jobs failed.
+
+    Raises Refused if the run was stopped, its limit is reached, or another process was faster.
+    """
     lane = seal.lane
     lock_run(connection, lane.run_id)  # or two processes count each other's batch as not there
     if not _reserve(connection, seal, now):
@@ -61,6 +65,7 @@ def _reserve(connection: Connection, seal: Seal, now: datetime) -> bool:
 
 
 def is_open(now: datetime) -> Any:
+    """Say whether a run may send: started, not cancelled, in time and not held for a look."""
     return and_(
         runs.c.opened_at.is_not(None),
         runs.c.cancel_requested_at.is_(None),
