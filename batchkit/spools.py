@@ -7,6 +7,8 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,13 +16,23 @@ from typing import Self
 from batchkit.errors import ConfigError
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_TOKEN = 16
+_MARK = 5
+_TOKEN = 11
 _BUFFER = 1 << 20
 
 
-def new_token() -> str:
+def new_token(run_uid: str) -> str:
     """Draw what marks every request of one batch: 18 of ``[a-z0-9]``, a letter first."""
-    return "bk" + "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN))
+    return mark_of(run_uid) + "".join(secrets.choice(_ALPHABET) for _ in range(_TOKEN))
+
+
+def mark_of(run_uid: str) -> str:
+    """Return how the tokens of one run begin: its batches are known by it without its database."""
+    number = int.from_bytes(hashlib.sha256(run_uid.encode()).digest()[:8])
+    letters = (
+        _ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(_MARK)
+    )
+    return "bk" + "".join(letters)
 
 
 def custom_id(token: str, seq: int) -> str:
@@ -34,6 +46,16 @@ def seq_of(custom: str | None, token: str) -> int | None:
         return None
     rest = custom[len(token) + 1 :]
     return int(rest) if rest.isascii() and rest.isdigit() else None
+
+
+@contextmanager
+def taken_over(holds: Callable[[], bool]) -> Iterator[None]:
+    """Let a missing file pass where the lease is another's by now: they were done with it."""
+    try:
+        yield
+    except FileNotFoundError:
+        if holds():
+            raise
 
 
 class Spools:

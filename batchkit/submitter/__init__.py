@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +21,7 @@ from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailabl
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace
 from batchkit.providers import Provider
-from batchkit.spools import Spools
+from batchkit.spools import Spools, taken_over
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 from batchkit.submitter.cutting import Cutter
 
@@ -116,7 +117,8 @@ class Submitter:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == state:
-                acted += step(fresh, lease, now)
+                with taken_over(self._holds(batch.id, lease)):
+                    acted += step(fresh, lease, now)
             self._store.leases.let_go(batch.id, lease)
         return acted
 
@@ -133,10 +135,15 @@ class Submitter:
             if lease is None:
                 return
             batch = self._store.batches.get(sealed.batch_id)
-            went = self.send(batch, lease, now)
+            went = False
+            with taken_over(self._holds(batch.id, lease)):
+                went = self.send(batch, lease, now)
             self._store.leases.let_go(batch.id, lease)
             if not went:
                 return
+
+    def _holds(self, batch_id: int, lease: int) -> Callable[[], bool]:
+        return partial(self._store.leases.holds, batch_id, lease, self._owner)
 
     def send(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         """Send a sealed batch; return whether the provider has it now."""
