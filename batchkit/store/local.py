@@ -23,7 +23,6 @@ from sqlalchemy import (
     update,
 )
 
-from batchkit.model import Json
 from batchkit.store.events import note
 from batchkit.store.rows import RunRow, Settled
 from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
@@ -31,7 +30,7 @@ from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
 _CHUNK = 400
 """Rows named in one statement: far below what either database takes."""
 
-_SHELF = 0
+SHELF = 0
 """The only shelf there is today; without it in the WHERE no index of the big tables helps."""
 
 NO_PROVIDER = ""
@@ -66,7 +65,7 @@ def ended_drafts(connection: Connection, lane_id: int, watermark: int) -> dict[s
     """Count the answers of a draft that is about to be released up to ``watermark``."""
     counted = connection.execute(
         select(attempts.c.state, func.count())
-        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+        .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
         .where(attempts.c.seq >= _watermark(connection, lane_id), attempts.c.seq < watermark)
         .group_by(attempts.c.state)
     )
@@ -78,11 +77,11 @@ def still_waiting(
 ) -> list[tuple[int, int]]:
     """Return those of the jobs that are in no batch, now that the run is locked."""
     found: list[tuple[int, int]] = []
-    for lane_id, seqs in _by_lane(picked):
+    for lane_id, seqs in by_lane(picked):
         query = (
             select(jobs.c.seq)
             .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
             .where(jobs.c.superseded.is_(False))
             .where(or_(jobs.c.seq >= lanes.c.cursor, _has_free_member()))
         )
@@ -95,7 +94,7 @@ def ended(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]
     found: set[int] = set()
     for chunk in _chunks(list(seqs)):
         query = select(attempts.c.seq).where(
-            attempts.c.shelf == _SHELF,
+            attempts.c.shelf == SHELF,
             attempts.c.lane_id == lane_id,
             attempts.c.seq.in_(chunk),
             attempts.c.final,
@@ -137,7 +136,7 @@ def cancel(
     why: str,
 ) -> int:
     """Cancel jobs that wait to be sent, given as (lane_id, seq)."""
-    for lane_id, seqs in _by_lane(picked):
+    for lane_id, seqs in by_lane(picked):
         rows = [Settled(seq, 0, "cancelled", code=code, error=why, ran=False) for seq in seqs]
         book(connection, run.id, lane_id, rows, now)
     return len(picked)
@@ -185,28 +184,28 @@ def supersede(connection: Connection, run: RunRow, picked: Sequence[tuple[int, i
     Returns how many were marked. What is in flight is counted out when its batch is collected.
     """
     marked = 0
-    for lane_id, seqs in _by_lane(picked):
+    for lane_id, seqs in by_lane(picked):
         current = list(
             connection.execute(
                 update(jobs)
-                .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+                .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
                 .where(jobs.c.superseded.is_(False))
                 .values(superseded=True)
                 .returning(jobs.c.seq)
             ).scalars()
         )
         forget_members(connection, lane_id, seqs)
-        _uncount(connection, run.id, _count(_booked(connection, lane_id, current)))
+        uncount(connection, run.id, tally(booked(connection, lane_id, current)))
         marked += len(current)
     return marked
 
 
-def _booked(connection: Connection, lane_id: int, seqs: Sequence[int]) -> Sequence[Any]:
+def booked(connection: Connection, lane_id: int, seqs: Sequence[int]) -> Sequence[Any]:
     """Return the final attempts that the run's counters hold: collected, and released."""
     query = (
         select(attempts.c.seq, attempts.c.state, attempts.c.shelf, attempts.c.run_id)
         .join(batches, batches.c.id == attempts.c.batch_id)
-        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id)
+        .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id)
         .where(attempts.c.seq.in_(seqs), attempts.c.final)
         .where(attempts.c.seq < _watermark(connection, lane_id))
         .where(batches.c.state.in_(("collected", "abandoned")))
@@ -217,13 +216,13 @@ def _booked(connection: Connection, lane_id: int, seqs: Sequence[int]) -> Sequen
 def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
     """Delete jobs that were never sent; return how many of them had been released."""
     removed = 0
-    for lane_id, seqs in _by_lane(picked):
+    for lane_id, seqs in by_lane(picked):
         released = _watermark(connection, lane_id)
         forget_members(connection, lane_id, seqs)
         _unbook(connection, lane_id, seqs)
         gone = connection.execute(
             delete(jobs)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
             .returning(jobs.c.seq)
         ).scalars()
         removed += sum(1 for seq in gone if seq < released)
@@ -232,119 +231,24 @@ def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
 
 def _unbook(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
     """Tried out and then replaced: what was spent stays spent, the answer counts no more."""
-    rows = _booked(connection, lane_id, seqs)
+    rows = booked(connection, lane_id, seqs)
     final = and_(attempts.c.lane_id == lane_id, attempts.c.seq.in_(seqs), attempts.c.final)
-    connection.execute(
-        update(attempts).where(attempts.c.shelf == _SHELF, final).values(final=False)
-    )
+    connection.execute(update(attempts).where(attempts.c.shelf == SHELF, final).values(final=False))
     if rows:
-        _uncount(connection, rows[0].run_id, _count(rows))
-
-
-def revive(
-    connection: Connection, run: RunRow, picked: Sequence[tuple[int, int]], changes: Json | None
-) -> int:
-    """Turn final failures back into waiting jobs; the old attempts stay on the books.
-
-    Left as they are: what is not collected yet or still flies, what was replaced, and what no
-    provider can answer.
-    """
-    count = 0
-    for lane_id, seqs in _by_lane(picked):
-        known = _revivable(connection, lane_id, seqs)
-        rows = [
-            row
-            for row in _booked(connection, lane_id, seqs)
-            if row.seq in known and row.state != "completed"
-        ]
-        if not rows:
-            continue
-        connection.execute(
-            update(attempts)
-            .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
-            .where(attempts.c.seq.in_([row.seq for row in rows]))
-            .values(final=False)
-        )
-        cursor = connection.execute(
-            select(lanes.c["cursor"]).where(lanes.c.id == lane_id)
-        ).scalar_one()
-        sent = [row for row in rows if row.seq < cursor]  # the others wait in their lane's range
-        if sent:
-            connection.execute(insert(members), _fresh(connection, run.id, lane_id, sent, changes))
-        _uncount(connection, run.id, _count(rows))
-        count += len(rows)
-    return count
+        uncount(connection, rows[0].run_id, tally(rows))
 
 
 def unfail(connection: Connection, run_id: int, lane_id: int, seqs: Sequence[int]) -> None:
     """Let failures of one lane count no more, so that another end can be booked; they stay."""
     for chunk in _chunks(list(seqs)):
-        failed = [row for row in _booked(connection, lane_id, chunk) if row.state == "failed"]
+        failed = [row for row in booked(connection, lane_id, chunk) if row.state == "failed"]
         connection.execute(
             update(attempts)
-            .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+            .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
             .where(attempts.c.seq.in_([row.seq for row in failed]))
             .values(final=False)
         )
-        _uncount(connection, run_id, _count(failed))
-
-
-def _revivable(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]:
-    query = (
-        select(jobs.c.seq)
-        .join(lanes, lanes.c.id == jobs.c.lane_id)
-        .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
-        .where(jobs.c.superseded.is_(False), lanes.c.provider != NO_PROVIDER, ~_flies())
-    )
-    return {int(seq) for seq in connection.execute(query).scalars()}
-
-
-def _flies() -> Any:
-    """Say in SQL that a job of ``jobs`` that has ended is in a live batch all the same."""
-    live = batches.c.state.in_(("sealed", "submitting", "running", "ended"))
-    in_range = exists().where(
-        batches.c.lane_id == jobs.c.lane_id,
-        batches.c.lo <= jobs.c.seq,
-        batches.c.hi > jobs.c.seq,
-        batches.c.id < attempts.c.batch_id,  # it ended after that batch was sealed
-        attempts.c.shelf == jobs.c.shelf,
-        attempts.c.lane_id == jobs.c.lane_id,
-        attempts.c.seq == jobs.c.seq,
-        attempts.c.final,
-        live,
-    )
-    as_member = exists().where(
-        members.c.lane_id == jobs.c.lane_id,
-        members.c.seq == jobs.c.seq,
-        members.c.batch_id == batches.c.id,
-        live,
-    )
-    return or_(in_range, as_member)
-
-
-def _fresh(
-    connection: Connection, run_id: int, lane_id: int, rows: Sequence[Any], changes: Json | None
-) -> list[dict[str, Any]]:
-    """A fresh start counts its attempts anew, but its number must be unused."""
-    seqs = [row.seq for row in rows]
-    query = (
-        select(members.c.seq, func.max(members.c.attempt_no))
-        .where(members.c.lane_id == lane_id, members.c.seq.in_(seqs))
-        .group_by(members.c.seq)
-    )
-    used = {int(seq): int(number) for seq, number in connection.execute(query)}
-    return [
-        {
-            "shelf": row.shelf,
-            "lane_id": lane_id,
-            "seq": row.seq,
-            "attempt_no": used.get(row.seq, 1) + 1,
-            "run_id": run_id,
-            "changes": {**(changes or {}), "fresh": True},
-            "reason": "retry",
-        }
-        for row in rows
-    ]
+        uncount(connection, run_id, tally(failed))
 
 
 def _cancel_lane(
@@ -441,7 +345,7 @@ def _batch(
     cost = sum(row.cost or 0 for row in rows)
     unknown = sum(1 for row in rows if row.cost is None)
     return _local_batch(
-        connection, run_id, lane_id, now, len(rows), cost, unknown, **_count(counted)
+        connection, run_id, lane_id, now, len(rows), cost, unknown, **tally(counted)
     )
 
 
@@ -507,21 +411,24 @@ def _values(row: Settled, run_id: int, lane_id: int, batch_id: int) -> dict[str,
     }
 
 
-def _count(rows: Sequence[Any]) -> dict[str, int]:
+def tally(rows: Sequence[Any]) -> dict[str, int]:
+    """Count attempts by state."""
     counted: dict[str, int] = {}
     for row in rows:
         counted[row.state] = counted.get(row.state, 0) + 1
     return counted
 
 
-def _uncount(connection: Connection, run_id: int, counted: dict[str, int]) -> None:
+def uncount(connection: Connection, run_id: int, counted: dict[str, int]) -> None:
+    """Take ended jobs out of the run's counters."""
     names = {"completed", "failed", "cancelled"}
     values = {name: runs.c[name] - n for name, n in counted.items() if name in names}
     if values:
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
 
-def _by_lane(picked: Sequence[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+def by_lane(picked: Sequence[tuple[int, int]]) -> list[tuple[int, list[int]]]:
+    """Group places by lane, in pieces that fit into one statement."""
     grouped: dict[int, list[int]] = {}
     for lane_id, seq in picked:
         grouped.setdefault(lane_id, []).append(seq)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from batchkit.errors import RunNotFoundError
 from batchkit.model import Json
-from batchkit.store import local
+from batchkit.store import local, revival
 from batchkit.store.database import Database
 from batchkit.store.events import note
 from batchkit.store.rows import RunRow, made
@@ -213,7 +213,7 @@ class Runs:
         """Give ended jobs fresh attempts; return how many. ``changes`` apply to each."""
         with self._database.write(durable=True) as connection:
             run = locked(connection, run_id)
-            count = local.revive(connection, run, list(picked), changes)
+            count = revival.revive(connection, run, list(picked), changes)
             connection.execute(
                 update(runs)
                 .where(runs.c.id == run_id)
