@@ -40,3 +40,9 @@ def show(amount: int | None) -> str:
         return "unknown"
     value = dollars(amount)
     return f"${value:,.2f}" if abs(value) >= 1 or value == 0 else f"${value:.6f}"
+
+
+def enough(amount: int) -> str:
+    """Write an amount as ``show`` does, rounded up: who gives that much gives enough."""
+    step = 10_000_000 if amount >= _PER_DOLLAR else 1_000
+    return show(-(-amount // step) * step)

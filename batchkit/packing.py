@@ -46,10 +46,21 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many batches a lane makes, and in how many waves they go out."""
+    """How many batches a lane makes, of how many jobs, and in how many waves they go out."""
 
     batches: int
     waves: int
+    per_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Jobs that are alike, for ``waves``: what each reserves and costs, in nano-dollars."""
+
+    jobs: int
+    per_batch: int
+    bound: int
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,4 +239,30 @@ def plan(
     waves = -(-batches // max(1, max_parallel_batches or batches))
     if room.queue:
         waves = max(waves, -(-queued // room.queue))
-    return Plan(batches, waves)
+    return Plan(batches, waves, per_batch)
+
+
+def waves(shares: Sequence[Share], free: int, max_parallel_batches: int) -> Plan:
+    """Say in how many waves jobs go out under a limit of which `free` is left.
+
+    A wave reserves bounds until the next job's does not fit; when it is back, what it cost stays
+    spent and the rest is free again. Exact while each batch takes as long as the others. What
+    cannot go out at all any more is left out.
+    """
+    left = [share.jobs for share in shares]
+    batches = count = 0
+    while True:
+        room, spent, sent = free, 0, 0
+        for number, share in enumerate(shares):
+            while left[number] and sent < max_parallel_batches:
+                fitting = room // share.bound if share.bound else left[number]
+                taken = min(left[number], share.per_batch, fitting)
+                if taken <= 0:
+                    break
+                left[number] -= taken
+                room -= taken * share.bound
+                spent += taken * share.cost
+                sent += 1
+        if not sent:
+            return Plan(batches, count)
+        free, batches, count = free - spent, batches + sent, count + 1

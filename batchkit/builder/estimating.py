@@ -3,7 +3,8 @@
 Sums over rows are exact. Tokens are counted on a sample: up to 50 jobs of each template, and the
 figure is scaled by the bounds of all its jobs. An answer is expected to take a third of its
 ``max_tokens``; the range is from a tenth of it to all of it, the input a fifth less to a fourth
-more. ``usd_max`` is the sum of upper bounds, which no bill exceeds.
+more. ``usd_max`` is the sum of upper bounds, which no bill exceeds. Under a cost limit the waves
+are those of answers as expected: a wave reserves bounds, and what it did not need goes out again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _COUNTED = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The unsent jobs of one lane and template. Amounts in nano-dollars, None where unknown."""
+    """The unsent jobs of one lane and template. Amounts in nano-dollars, None where unknown.
+
+    ``bound`` is the sum of upper bounds, ``counted`` what it is once tokens are counted.
+    """
 
     lane_id: int
     provider: str
@@ -38,6 +42,7 @@ class Group:
     bytes: int
     tokens: int
     bound: int | None
+    counted: int | None
     expected: int
     most_output: int
     price: Price | None
@@ -64,7 +69,8 @@ def estimated(start: Start, day: date) -> Json:
     groups = list(_groups(start, day, found))
     limit = start.wishes.cost_limit or run.cost_limit
     left = None if limit is None else limit - run.spent - run.reserved
-    return _told(start.draft.added, found.counts["new"], _batches(start, groups), groups, left)
+    batches = _batches(start, groups, left)
+    return _told(start.draft.added, found.counts["new"], batches, groups, left)
 
 
 def _told(
@@ -108,32 +114,47 @@ def _beyond(groups: Sequence[Group], left: int | None) -> int:
         return 0
     beyond = 0
     for group in groups:
-        if group.bound is None:
+        if group.counted is None:
             beyond += group.jobs
             continue
-        mean = -(-group.bound // group.jobs)
-        fitting = group.jobs if group.bound <= left else max(0, left) // max(1, mean)
+        mean = -(-group.counted // group.jobs)
+        fitting = group.jobs if group.counted <= left else max(0, left) // max(1, mean)
         beyond += group.jobs - fitting
-        left -= min(group.bound, fitting * mean)
+        left -= min(group.counted, fitting * mean)
     return beyond
 
 
-def _batches(start: Start, groups: Sequence[Group]) -> tuple[int, int]:
-    """Return (batches, waves): lanes of one provider share its batches in flight."""
+def _batches(start: Start, groups: Sequence[Group], left: int | None) -> tuple[int, int]:
+    """Return (batches, waves): all lanes share the run's batches in flight and its limit."""
     by_lane: dict[int, list[Group]] = {}
     for group in groups:
         by_lane.setdefault(group.lane_id, []).append(group)
-    count = waves = 0
+    parallel = start.wishes.max_parallel_batches
+    count = most = 0
+    shares: list[packing.Share | None] = []
     for lane in by_lane.values():
         made = packing.plan(
             sum(group.jobs for group in lane),
             sum(group.bytes for group in lane),
             start.registry.provider(lane[0].provider).limits,
             items_per_batch=start.wishes.items_per_batch,
-            max_parallel_batches=start.wishes.max_parallel_batches,
+            max_parallel_batches=parallel,
         )
-        count, waves = count + made.batches, max(waves, made.waves)
-    return count, max(waves, -(-count // start.wishes.max_parallel_batches))
+        count, most = count + made.batches, max(most, made.waves)
+        shares += [_share(group, made.per_batch) for group in lane]
+    priced = [share for share in shares if share is not None]
+    if left is not None and sum(share.jobs * share.bound for share in priced) > left:
+        made = packing.waves(priced, left, parallel)
+        return made.batches, made.waves
+    return count, max(most, -(-count // parallel))
+
+
+def _share(group: Group, per_batch: int) -> packing.Share | None:
+    cost = group.cost(output=pricing.expected_output(group.most_output))
+    if group.counted is None or cost is None:
+        return None
+    bound = -(-group.counted // group.jobs)
+    return packing.Share(group.jobs, per_batch, bound, -(-cost // group.jobs))
 
 
 def _groups(start: Start, day: date, found: identity.Survey) -> Iterator[Group]:
@@ -168,8 +189,13 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
     expected = sum(expected_tokens(one, dialect) for one in asked)
     seen = sum(one.tokens for one in sample) or 1
     bound = None if row.unpriced else int(row.bound) - sum(one.bound or 0 for one in leftovers)
-    if bound is not None and len(sample) == jobs:
-        bound = min(bound, _counted(asked, template, provider))
+    counted = None if bound is None else _counted(asked, template, provider)
+    if bound is not None and counted is not None:
+        if len(sample) == jobs:
+            bound = counted = min(bound, counted)
+        else:
+            cheap = sum(one.bound or 0 for one in sample)
+            counted = min(bound, -(-bound * counted // max(1, cheap)))
     return Group(
         lane_id=row.lane_id,
         provider=row.provider,
@@ -177,6 +203,7 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
         bytes=int(row.bytes) - sum(one.bytes for one in leftovers),
         tokens=bound_tokens,
         bound=bound,
+        counted=counted,
         expected=round(expected * bound_tokens / seen),
         most_output=int(template["max_tokens"]),
         price=requests.price_of(template),

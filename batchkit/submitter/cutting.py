@@ -10,7 +10,7 @@ from typing import TypeAlias
 from batchkit import documents, requests
 from batchkit.errors import DocumentChanged, DocumentGone
 from batchkit.model import Attachment, Code, Json, Request, Waiting
-from batchkit.money import show
+from batchkit.money import enough, show
 from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
@@ -304,10 +304,13 @@ class Cutter:
 
     def _budget_sentence(self, load: _Load) -> str:
         run = load.run
-        needed = f"the next job needs {show(load.needed)}"
+        if load.needed is None:
+            return "the next job has no known price, and the run has a cost limit"
         return (
-            f"{needed}, {show(run.free)} of the limit {show(run.cost_limit)} are free "
-            f"(spent {show(run.spent)}, reserved {show(run.reserved)})"
+            f"the next job needs {enough(load.needed)}, {show(run.free)} of the limit "
+            f"{show(run.cost_limit)} are free (spent {show(run.spent)}, reserved "
+            f"{show(run.reserved)}): it goes with a limit of "
+            f"{enough(run.spent + run.reserved + load.needed)} or more"
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.errors import ValidationError
-from batchkit.money import dollars, optional_dollars, show, usd
+from batchkit.money import dollars, enough, optional_dollars, show, usd
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,11 @@ def test_unknown_stays_unknown() -> None:
 def test_amounts_are_written_for_people(nano: int, words: str) -> None:
     """Cents from a dollar on, six digits below."""
     assert show(nano) == words
+
+
+@given(st.integers(0, 10**13))
+def test_an_amount_that_is_said_to_be_enough_is(nano: int) -> None:
+    """Read back, it is that much or a little more."""
+    read = usd(enough(nano).replace("$", "").replace(",", ""))
+
+    assert nano <= read < nano + 10_000_000

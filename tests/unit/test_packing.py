@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.model import Limits
-from batchkit.packing import ENVELOPE, PER_LINE, Cut, cut, cuts, plan
+from batchkit.packing import ENVELOPE, PER_LINE, Cut, Share, cut, cuts, plan, waves
 
 WIDE = Limits(requests=1_000, bytes=10_000_000, request_bytes=1_000_000, models="any")
 
@@ -154,3 +154,22 @@ def test_a_queue_makes_waves():
     assert plan(100, 1_000, bound, tokens=1_000, queue_room=250).waves == 4
     assert plan(100, 1_000, bound, tokens=1_000, queue_room=250).batches == 4
     assert plan(0, 0, bound).batches == 0
+
+
+@pytest.mark.parametrize(
+    ("shares", "free", "parallel", "made"),
+    [
+        ([Share(10, 100, 10, 10)], 100, 10, (1, 1)),
+        ([Share(10, 100, 10, 1)], 50, 10, (3, 3)),  # 5, then 45 // 10 = 4, then 1
+        ([Share(10, 2, 10, 1)], 50, 2, (5, 3)),  # two batches of two a wave
+        ([Share(10, 100, 10, 10)], 50, 10, (1, 1)),  # all is spent: the rest stays
+        ([Share(2, 100, 60, 1), Share(3, 100, 10, 1)], 100, 10, (3, 2)),
+        ([Share(5, 100, 10, 1)], 9, 10, (0, 0)),
+        ([Share(5, 2, 0, 0)], 0, 10, (3, 1)),
+    ],
+)
+def test_waves_reserve_bounds_and_get_back_what_was_not_spent(
+    shares: list[Share], free: int, parallel: int, made: tuple[int, int]
+):
+    found = waves(shares, free, parallel)
+    assert (found.batches, found.waves) == made
