@@ -283,6 +283,7 @@ class Candidate:
     ref: str
     proof: Literal["certain", "provisional"]
     at: datetime | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

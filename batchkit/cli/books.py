@@ -14,13 +14,16 @@ from batchkit.cli.screen import usd
 
 @click.command()
 @maybe_run_argument
+@click.option("--provider", is_flag=True, help="Ask the provider, too: counts, lines, usage.")
 @json_option
 @place_options
-def verify(run: str | None, as_json: bool, project: str | None, database: str | None) -> None:
+def verify(
+    run: str | None, provider: bool, as_json: bool, project: str | None, database: str | None
+) -> None:
     """Prove the books of one run, or of all of the project, from the rows alone."""
     from batchkit.upkeep import verified
 
-    proofs = verified(run, project=project, database=database)
+    proofs = verified(run, provider=provider, project=project, database=database)
     if as_json:
         screen.as_json([proof.to_dict() for proof in proofs])
     else:
@@ -32,8 +35,8 @@ def verify(run: str | None, as_json: bool, project: str | None, database: str | 
                 f"exact {usd(proof.exact_usd)}, "
                 f"at their bound {usd(proof.bound_usd)}, reserved {usd(proof.reserved_usd)}"
             )
-            for problem in proof.problems:
-                screen.say(f"  {screen.cell(problem, 500)}")
+            for line in (*proof.problems, *proof.notes):
+                screen.say(f"  {screen.cell(line, 500)}")
         if not proofs:
             screen.say("No runs here.")
     sys.exit(exits.DONE if all(proof.holds for proof in proofs) else exits.ERROR)

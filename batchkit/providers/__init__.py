@@ -99,6 +99,18 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class Lister(Protocol):
+    """What a provider may have besides: it can tell which batches carry our tokens."""
+
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the window's batches whose token begins with ``mark``, ``known`` refs left out.
+
+        Only what is ``certain``; what cannot be seen yet is not among them.
+        """
+        ...
+
+
 def names() -> list[str]:
     """Return the names of all installed providers, sorted."""
     return sorted(entry.name for entry in entry_points(group=GROUP))

@@ -197,6 +197,19 @@ class Anthropic:
 
         return search(self._page, judge, window.start)
 
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the batches with our custom_ids; one without results yet cannot be told."""
+
+        def judge(body: Json) -> Candidate | None:
+            ref, at = body.get("id"), calls.moment(body.get("created_at"))
+            if not isinstance(ref, str) or ref in known:
+                return None
+            first = self._first_id(body) or ""
+            token = first.rpartition("-")[0]
+            return Candidate(ref, "certain", at, token) if token.startswith(mark) else None
+
+        return search(self._page, judge, window.start)
+
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
         return anthropic_answers.status(self._batch(ref))
@@ -263,15 +276,19 @@ class Anthropic:
 
     def _carries(self, body: Json, token: str) -> bool | None:
         """Say whether a batch's first result carries our token; None while that cannot be seen."""
+        custom_id = self._first_id(body)
+        return None if custom_id is None else custom_id.startswith(f"{token}-")
+
+    def _first_id(self, body: Json) -> str | None:
+        """Return the custom_id of a batch's first result; None while there is none to see."""
         if not anthropic_answers.status(body).ended or not body.get("results_url"):
             return None
         try:
             url = self._results_url(body)
             with self._calling(), self._streamed(url) as response:
-                custom_id = rows.custom_id_in(spooling.first_line(response))
+                return rows.custom_id_in(spooling.first_line(response))
         except ProviderError:
             return None
-        return None if custom_id is None else custom_id.startswith(f"{token}-")
 
     def _results_url(self, body: Json) -> str:
         """Return where the results lie, on our own host whatever the reply says.

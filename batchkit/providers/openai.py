@@ -116,6 +116,10 @@ class OpenAIResponses:
         """Look for the batch by its input file, and by our token in its metadata."""
         return self._desk.find(spool, file_ref, window, known)
 
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the batches with a token of ours in their metadata."""
+        return self._desk.carrying(mark, window, known)
+
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
         return self._desk.poll(ref)
@@ -196,6 +200,10 @@ class OpenAIChat:
     ) -> Search:
         """Look for the batch by its input file, and by our token in its metadata."""
         return self._desk.find(spool, file_ref, window, known)
+
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the batches with a token of ours in their metadata."""
+        return self._desk.carrying(mark, window, known)
 
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
@@ -334,6 +342,18 @@ class Desk:
             )
             at = calls.moment(body.get("created_at"))
             return Candidate(ref, "certain", at) if ours else None
+
+        return search(self._page, judge, window.start)
+
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the batches with a token of ours in their metadata."""
+
+        def judge(body: Json) -> Candidate | None:
+            ref, token = body.get("id"), mapping(body.get("metadata")).get(_TOKEN)
+            if not isinstance(ref, str) or ref in known or not isinstance(token, str):
+                return None
+            at = calls.moment(body.get("created_at"))
+            return Candidate(ref, "certain", at, token) if token.startswith(mark) else None
 
         return search(self._page, judge, window.start)
 

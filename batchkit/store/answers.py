@@ -59,6 +59,19 @@ class Answers:
         with self._database.read() as connection:
             return {int(seq) for seq in connection.execute(query).scalars()}
 
+    def paid(self, batch_id: int) -> tuple[int, int, int]:
+        """Return (results, input tokens, output tokens) of a batch, as its lines said them."""
+        query = select(
+            func.count(),
+            func.coalesce(func.sum(attempts.c.input_tokens), 0),
+            func.coalesce(func.sum(attempts.c.output_tokens), 0),
+        ).where(attempts.c.batch_id == batch_id, attempts.c.ran)
+        lost = ("result_missing", "result_lost", "unreadable")
+        query = query.where(or_(attempts.c.code.is_(None), attempts.c.code.not_in(lost)))
+        with self._database.read() as connection:
+            results, read, written = connection.execute(query).one()
+            return int(results), int(read), int(written)
+
     def note_judging(self, batch_id: int, lease_no: int, noted: Json | None) -> None:
         """Write down what is about to be judged by a user's class; None when that is over."""
         with self._database.write() as connection:

@@ -209,6 +209,34 @@ def _ended_and_waiting(connection: Any, run_id: int) -> list[str]:
     ]
 
 
+def _settled_twice(connection: Any, run_id: int) -> list[str]:
+    """Find attempts with two outcomes, and jobs with two ends: the indexes forbid the latter."""
+    attempt = (
+        select(jobs.c.key, attempts.c.attempt_no)
+        .join(jobs, _job())
+        .join(batches, batches.c.id == attempts.c.batch_id)
+        .where(attempts.c.run_id == run_id, batches.c.kind != "local")
+        .group_by(attempts.c.lane_id, attempts.c.seq, jobs.c.key, attempts.c.attempt_no)
+        .having(func.count() > 1)
+        .limit(_MOST)
+    )
+    end = (
+        select(jobs.c.key)
+        .join(attempts, _job())
+        .where(attempts.c.run_id == run_id, attempts.c.final)
+        .group_by(attempts.c.lane_id, attempts.c.seq, jobs.c.key)
+        .having(func.count() > 1)
+        .limit(_MOST)
+    )
+    return [
+        *(
+            f"attempt {number} of job {key!r} was settled twice"
+            for key, number in connection.execute(attempt)
+        ),
+        *(f"job {key!r} has ended twice" for key in connection.execute(end).scalars()),
+    ]
+
+
 def _batch_counters(connection: Any, run_id: int) -> list[str]:
     counted = (
         select(attempts.c.batch_id, func.count().label("n"))
@@ -315,6 +343,7 @@ _LAWS = (
     _jobs_twice,
     _lines,
     _ended_and_waiting,
+    _settled_twice,
     _batch_counters,
     _batch_costs,
     _orphans,

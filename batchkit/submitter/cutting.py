@@ -151,7 +151,7 @@ class Cutter:
         return _Load(
             run=run,
             lane=lane,
-            token=new_token(),
+            token=new_token(run.uid),
             filling=Filling(
                 self._provider.limits,
                 items_per_batch=run.settings.items_per_batch,

@@ -207,6 +207,10 @@ class FakeProvider:
         """Look through the batches that the listing shows."""
         return self._do("find", lambda: self._find(spool, file_ref, window, known))
 
+    def carrying(self, mark: str, window: Window, known: Container[str]) -> Search:
+        """List the batches whose token begins with ``mark``."""
+        return self._do("carrying", lambda: self._carrying(mark, known))
+
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands; it may end by that."""
         return self._do("poll", lambda: self._poll(self._memory.batch(ref)))
@@ -276,6 +280,14 @@ class FakeProvider:
         ]
         self.incomplete_looks, incomplete = max(0, self.incomplete_looks - 1), self.incomplete_looks
         return Search(found, incomplete == 0, now)
+
+    def _carrying(self, mark: str, known: Container[str]) -> Search:
+        found = [
+            Candidate(b.ref, "certain", b.created_at, b.token)
+            for b in self._memory.batches.values()
+            if b.ref not in known and b.token.startswith(mark)
+        ]
+        return Search(found, True, self.clock.now())
 
     def _proof(self, batch: Accepted, spool: Spool, file_ref: str | None, window: Window) -> Any:
         if self.traits.metadata:

@@ -9,6 +9,7 @@ from batchkit.model import Json
 from batchkit.money import dollars
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
+from batchkit.upkeep.statements import Findings, compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Proof:
     spent_usd: float
     reserved_usd: float
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -35,20 +37,29 @@ class Proof:
 
     def to_dict(self) -> Json:
         """Return it as plain data."""
-        return {**asdict(self), "problems": list(self.problems), "holds": self.holds}
+        lists = {"problems": list(self.problems), "notes": list(self.notes)}
+        return {**asdict(self), **lists, "holds": self.holds}
 
 
 def verified(
-    run: str | None = None, *, project: str | None = None, database: str | None = None
+    run: str | None = None,
+    *,
+    provider: bool = False,
+    project: str | None = None,
+    database: str | None = None,
 ) -> list[Proof]:
-    """Prove one run, or all of a project, offline; raises RunNotFoundError for an unknown one."""
+    """Prove one run, or all of a project; raises RunNotFoundError for an unknown one.
+
+    Offline, from the rows alone; with ``provider`` against the provider's own objects as well.
+    """
     with store_of(database) as store:
         project = settings.project(project)
         rows = store.runs.all(project) if run is None else [picked(store, project, run)]
-        return [_proof(store, row) for row in rows]
+        return [_proof(store, row, provider) for row in rows]
 
 
-def _proof(store: Store, run: RunRow) -> Proof:
+def _proof(store: Store, run: RunRow, provider: bool) -> Proof:
+    found = compared(store, run) if provider else Findings()
     sums = store.audit.sums(run.id)
     kinds = ("exact", "bound", "free")
     return Proof(
@@ -63,5 +74,6 @@ def _proof(store: Store, run: RunRow) -> Proof:
         bound_usd=dollars(sums.get("bound_cost", 0)),
         spent_usd=dollars(run.spent),
         reserved_usd=dollars(run.reserved),
-        problems=tuple(store.audit.problems(run.id)),
+        problems=(*store.audit.problems(run.id), *found.problems),
+        notes=tuple(found.notes),
     )

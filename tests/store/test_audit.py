@@ -81,6 +81,16 @@ PLANTED: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [("DELETE FROM @attempts WHERE seq = 1", {})],
         "holds 2 jobs and 1 outcomes",
     ),
+    "an attempt was settled twice": (
+        [
+            (
+                "INSERT INTO @attempts (batch_id, seq, lane_id, run_id, attempt_no, state, final, "
+                "cost_kind, ran) VALUES (:batch, 0, :lane, :run, 1, 'failed', false, 'free', true)",
+                {},
+            )
+        ],
+        "attempt 1 of job 'j0' was settled twice",
+    ),
     "an answer belongs to no job": (
         [("DELETE FROM @jobs WHERE seq = 0", {})],
         "belongs to no job",
@@ -131,6 +141,28 @@ def test_an_answer_without_its_raw_text_is_found(store: Store) -> None:
         execute(store, "ALTER TABLE @attempts DROP CONSTRAINT ck_attempts_completed_has_answer")
         execute(store, "UPDATE @attempts SET answer = NULL")
     assert store.audit.problems(run.id) == ["job 'j0' is completed without an answer"]
+
+
+def test_a_job_that_has_ended_twice_is_found(store: Store) -> None:
+    """An index forbids it; where it was lost, the audit says so."""
+    run = opened(store, 2)
+    collected(store, sealed(store, run, 0, 2))
+    execute(store, f"DROP INDEX {'' if store.database.is_sqlite else 'batchkit.'}ix_attempts_final")
+    execute(
+        store,
+        "INSERT INTO @attempts (batch_id, seq, lane_id, run_id, attempt_no, state, final, answer, "
+        "cost_kind, ran) SELECT batch_id + 100, seq, lane_id, run_id, 2, state, final, answer, "
+        "'free', ran FROM @attempts WHERE seq = 0",
+    )
+    assert "job 'j0' has ended twice" in store.audit.problems(run.id)
+
+
+def test_a_batch_that_was_accepted_and_has_no_ref_is_found(store: Store) -> None:
+    run = opened(store, 2)
+    batch = sealed(store, run, 0, 2)
+    collected(store, batch)
+    execute(store, "UPDATE @batches SET ref = NULL")
+    assert f"batch {batch} was accepted and has no ref" in store.audit.problems(run.id)
 
 
 def test_sound_books_have_no_problems_at_any_stage(store: Store) -> None:
