@@ -151,6 +151,7 @@ def test_on_openai_that_window_is_closed_by_deleting_the_file_first(
 REFUSED = replace(
     PAUSED,
     name="a refused create goes again",
+    settings={"batch_seconds": (50.0, 50.0)},
     faults={"batches.create": [(1, Fault("refuse", status=429))]},
 )
 """Something is sealed when it is listed."""
@@ -167,7 +168,7 @@ def test_without_the_guard_of_a_move_jobs_are_bought_twice(
 ) -> None:
     """The matrix sees: listed, decided, written by id is harmless until the guard is gone."""
     with crashes.case(REFUSED, provider, fresh(), tmp_path / "case", server) as case:
-        _paused(case, LISTED, server, second, mutant)
+        _paused(case, LISTED, server, second, mutant, max_wait=10.0)
         if mutant == "guard removed":
             assert case.books().twice > 0
         else:

@@ -1,0 +1,252 @@
+"""Under the limit, whatever happens: two workers, crashes and faults in any order, on the books."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batchkit.engine import Engine
+from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
+from batchkit.model import LIVE_STATES, Errored, Json, Outcome, Succeeded, Usage
+from batchkit.testing import Course, FakeProvider, ManualClock
+from tests import postgres
+from tests.engine.nights import Night
+
+TOKEN = 1_000
+"""What a token costs, in nano-dollars: see ``nights.PRICE``."""
+
+CALLS = ("stage", "unstage", "create", "find", "poll", "download", "cancel")
+ENDS = ("again", "completed", "failed", "cancelled")
+
+
+class Crash(BaseException):
+    """The process dies in the middle of a provider's call."""
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "dropped": lambda: ProviderUnavailable("dropped", maybe=True),
+    "never arrived": lambda: ProviderUnavailable("refused", maybe=False),
+    "garbled": lambda: ProviderGarbled("half a body", maybe=True),
+    "not found": lambda: ProviderRefused("flaps", reason="not_found", status=404),
+    "crash": Crash,
+}
+"""What a call may meet; where it was done first, the answer alone is lost."""
+
+COURSES = st.builds(
+    Course,
+    takes=st.sampled_from([None, timedelta(minutes=5), timedelta(hours=2)]),
+    reason=st.sampled_from(["completed", "completed", "expired", "cancelled"]),
+    done=st.sampled_from([0.0, 0.4, 1.0]),
+    missing=st.sampled_from([(), {0}]),
+    duplicated=st.sampled_from([(), {1}]),
+    unreadable=st.sampled_from([(), {1}]),
+    unknown=st.integers(0, 1),
+) | st.just(Course(reason="failed", queue_full=True, error_code="token_limit_exceeded"))
+
+FAULTS = st.tuples(
+    st.just("fault"), st.sampled_from(CALLS), st.sampled_from(sorted(ERRORS)), st.booleans()
+)
+ACTIONS = st.one_of(
+    st.tuples(st.just("tick"), st.integers(0, 1)),
+    st.tuples(st.just("tick"), st.integers(0, 1)),
+    st.tuples(st.just("pass"), st.sampled_from([5, 30, 300, 7_200])),
+    st.tuples(st.just("die"), st.integers(0, 1)),
+    st.tuples(st.just("limit"), st.integers(0, 3_000)),
+    FAULTS,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One random night; amounts in tokens, each of which costs the same."""
+
+    bounds: list[int]
+    shares: list[float]
+    turns: list[str]
+    limit: int
+    items: int
+    parallel: int
+    metadata: bool
+    courses: list[Course]
+    actions: list[tuple[Any, ...]]
+
+
+PLANS = st.integers(1, 10).flatmap(
+    lambda jobs: st.builds(
+        Plan,
+        bounds=st.lists(st.integers(2, 300), min_size=jobs, max_size=jobs),
+        shares=st.lists(st.sampled_from([0.05, 0.3, 1.0]), min_size=jobs, max_size=jobs),
+        turns=st.lists(
+            st.sampled_from(["good", "good", "5xx", "cut", "empty"]), min_size=jobs, max_size=jobs
+        ),
+        limit=st.integers(50, 2_000),
+        items=st.integers(1, 4),
+        parallel=st.integers(1, 3),
+        metadata=st.booleans(),
+        courses=st.lists(COURSES, max_size=6),
+        actions=st.lists(ACTIONS, min_size=5, max_size=30),
+    )
+)
+
+
+class Scene:
+    """A run with two workers on one store, driven by a plan."""
+
+    def __init__(self, url: str, folder: Path, plan: Plan) -> None:
+        self.plan = plan
+        self.clock = ManualClock(pace=0)
+        self.fake = FakeProvider(
+            clock=self.clock,
+            answer=self._answer,
+            metadata=plan.metadata,
+            stages=plan.metadata,
+            lag=timedelta(seconds=45),
+        )
+        self.fake.next(*plan.courses)
+        self.night = Night(url, folder, self.fake, self.clock)
+        self.asked: Counter[str] = Counter()
+        self.workers: list[Engine | None] = [None, None]
+        self.lives = 0
+        self.reserved: dict[int, tuple[int, int]] = {}
+
+    def start(self) -> None:
+        """Open the run; every job has its own bound."""
+        plan, night = self.plan, self.night
+        make = night._job
+
+        def job(number: int, text: str, template: Json, bound: int | None) -> Any:
+            return make(number, text, template, plan.bounds[number] * TOKEN)
+
+        night._job = job  # type: ignore[method-assign]
+        night.start(
+            len(plan.bounds),
+            limits={"cost_limit": plan.limit * TOKEN},
+            items_per_batch=plan.items,
+            max_parallel_batches=plan.parallel,
+        )
+
+    def act(self, action: tuple[Any, ...]) -> None:
+        match action:
+            case ("tick", which):
+                self.tick(which)
+            case ("pass", seconds):
+                self.clock.advance(seconds)
+            case ("die", which):
+                self.workers[which] = None
+            case ("limit", more):
+                run = self.night.run
+                limit = max(run.spent + run.reserved, more * TOKEN)
+                if not run.is_done:
+                    self.night.store.runs.wake(run.id, self.clock.now(), {"cost_limit": limit})
+            case ("fault", call, error, accept):
+                self.fake.fail(call, ERRORS[error](), accept=accept and call != "find")
+
+    def tick(self, which: int) -> None:
+        """Let a worker make one pass; a new one takes the place of a dead one."""
+        worker = self.workers[which]
+        if worker is None:
+            self.lives += 1
+            worker = self.workers[which] = self.night.engine()
+            worker._owner = f"machine/{which}/{self.lives}"
+        try:
+            worker.tick([self.night.run_id])
+        except Crash:
+            self.workers[which] = None
+
+    def check(self) -> None:
+        """The laws that hold after each step."""
+        run, store = self.night.run, self.night.store
+        batches = store.batches.of_run(run.id)
+        assert run.cost_limit is not None
+        assert run.spent + run.reserved <= run.cost_limit
+        assert run.reserved == sum(b.reserved for b in batches if b.state in LIVE_STATES)
+        assert run.spent == sum(b.cost or 0 for b in batches if b.state not in LIVE_STATES)
+        for batch in batches:
+            if batch.state not in LIVE_STATES:
+                first = self.reserved.setdefault(batch.id, (batch.cost or 0, batch.count))
+                assert first == (batch.cost or 0, batch.count), "booked once"
+        assert store.audit.problems(run.id) == []
+
+    def finish(self) -> None:
+        """Let everything go well: it ends, or waits for what only a person gives."""
+        self.fake._memory.faults.clear()
+        ending = self.night.drive()
+        self.check()
+        run = self.night.run
+        assert ending == "done" or run.waiting_for in ("budget", "review")
+        assert run.reserved == 0
+        assert self.fake.ledger.bought_twice() == [] or self._only_again()
+        ended = run.completed + run.failed + run.cancelled
+        assert ended == run.total or ending == "waiting"
+
+    def _only_again(self) -> bool:
+        """Say whether what ran twice was to be asked again: a 5xx line, an answer that was none."""
+        again = sum(1 for turn in self.plan.turns if turn != "good")
+        return len(self.fake.ledger.bought_twice()) <= again
+
+    def _answer(self, line: Json) -> Outcome:
+        number = int(line["prompt"].split()[1])
+        self.asked[line["prompt"]] += 1
+        most = self.plan.bounds[number]
+        used = max(1, int(most * self.plan.shares[number]))
+        turn = self.plan.turns[number]
+        if turn == "5xx":
+            return Errored("", "server_error", "500", "try again", 500)
+        usage = Usage(used // 2, used - used // 2)
+        return Succeeded("", "" if turn == "empty" else "text", usage, "fake-1", FINISH[turn])
+
+
+FINISH = {"good": "stop", "cut": "length", "empty": "stop"}
+
+
+def play(url: str, folder: Path, plan: Plan) -> None:
+    scene = Scene(url, folder, plan)
+    try:
+        scene.start()
+        scene.check()
+        for action in plan.actions:
+            scene.act(action)
+            scene.check()
+        scene.finish()
+    finally:
+        scene.night.store.close()
+
+
+common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=25, **common)  # type: ignore[arg-type]
+@given(plan=PLANS)
+def test_no_reservation_goes_above_the_limit_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite_file: Path, plan: Plan
+) -> None:
+    """And reserved is what live batches hold, spent what closed ones cost, each booked once."""
+    folder = tmp_path_factory.mktemp("night")
+    path = shutil.copy2(migrated_sqlite_file, folder / "batchkit.db")
+    play(f"sqlite:///{path}", folder, plan)
+    shutil.rmtree(folder)
+
+
+@settings(max_examples=6, **common)  # type: ignore[arg-type]
+@given(plan=PLANS)
+def test_no_reservation_goes_above_the_limit_on_postgres(
+    tmp_path_factory: pytest.TempPathFactory, postgres_cluster: postgres.Cluster, plan: Plan
+) -> None:
+    """The same laws where writers do not wait for each other."""
+    from tests.conftest import _migrate
+
+    name = postgres_cluster.create(postgres_cluster.template("migrated", _migrate))
+    folder = tmp_path_factory.mktemp("night")
+    try:
+        play(postgres_cluster.url(name), folder, plan)
+    finally:
+        postgres_cluster.drop(name)
