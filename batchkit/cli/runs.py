@@ -27,7 +27,7 @@ _SHOWN = ("state", "total", "completed", "failed", "cancelled", "active", "pendi
 
 def told(run: BatchRun) -> dict[str, Any]:
     """Return a run's status with what names it."""
-    return {"id": run.id, "name": run.name, **run.status()}
+    return {"id": run.id, "name": run.name, **run.status(), "warnings": run.warnings()}
 
 
 @click.command()
@@ -43,8 +43,16 @@ def ls(limit: int, as_json: bool, project: str | None, database: str | None) -> 
         screen.as_json(rows)
     elif rows:
         screen.table(("run", "id", *_SHOWN, "waits for", "cost"), [_row(row) for row in rows])
+        for row in rows:
+            _warn(row, place_words(project, database))
     else:
         screen.say("No runs here.")
+
+
+def _warn(state: dict[str, Any], where: str) -> None:
+    """Say what leaves the provider soon, and the command that fetches it."""
+    for warning in state["warnings"]:
+        screen.note(f"{state['name']}: {warning}: batchkit resume {state['id']}{where}")
 
 
 def _row(status: dict[str, Any]) -> tuple[Any, ...]:
@@ -77,6 +85,7 @@ def _show(state: dict[str, Any], where: str) -> None:
     money = {name: usd(state[name]) for name in _MONEY if state[name] is not None}
     reasons = {f"failed: {code}": count for code, count in state["failed_by_code"].items()}
     screen.facts(kept | money | reasons)
+    _warn(state, where)
     if hint := next_step(state, where):
         screen.say(hint)
 

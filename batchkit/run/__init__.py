@@ -21,6 +21,7 @@ from batchkit.money import usd
 from batchkit.providers import Provider
 from batchkit.results import JobResult, Reader, cursor_place
 from batchkit.run.drives import Driver
+from batchkit.run.expiry import warnings
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
 from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
@@ -95,6 +96,10 @@ class BatchRun:
             said = f"{self._clock.now().astimezone():%H:%M}  {line(found)}"
             self._console.say(said, "error")  # asked for: said at any verbosity
         return found
+
+    def warnings(self) -> list[str]:
+        """Return what leaves the provider within nine days, or has left it, uncollected."""
+        return warnings(self._store, self._run_id, self._clock.now(), self._providers)
 
     def to_json(self) -> Json:
         """Return the state as plain data: status, settings and batches."""
@@ -316,6 +321,7 @@ class BatchRun:
     # async twins
 
     astatus = twin(status)
+    awarnings = twin(warnings)
     ato_json = twin(to_json)
     aresults = twin(results)
     aiter_results = streaming_twin(iter_results)

@@ -1,0 +1,54 @@
+"""What leaves the provider before anybody has fetched it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from batchkit import providers
+from batchkit.errors import BatchkitError
+from batchkit.model import BatchState
+from batchkit.providers import Provider
+from batchkit.store import BatchRow, Store
+
+NOTICE = timedelta(days=9)
+"""How long before results leave the provider it is said."""
+
+_SHORTEST_KNOWN = timedelta(days=29)
+
+
+def warnings(
+    store: Store, run_id: int, now: datetime, known: Mapping[str, Provider] | None = None
+) -> list[str]:
+    """Return a sentence for every batch whose paid results go soon, or went, uncollected.
+
+    A batch that was still running when somebody last asked is one of them: it may have ended since.
+    """
+    served = {lane.id: lane.provider for lane in store.jobs.lanes(run_id)}
+    found = []
+    for batch in store.batches.of_run(run_id, live=True):
+        provider = served.get(batch.lane_id or 0, "")
+        until = _until(batch, provider, known or {})
+        if until is not None and until - NOTICE <= now:
+            found.append(_told(batch, provider, until, now))
+    return found
+
+
+def _until(batch: BatchRow, provider: str, known: Mapping[str, Provider]) -> datetime | None:
+    if batch.status not in (BatchState.RUNNING, BatchState.ENDED) or batch.accepted_at is None:
+        return None
+    if batch.results_until is not None:
+        return batch.results_until
+    try:
+        found = known[provider] if provider in known else providers.load(provider)
+    except BatchkitError:  # not installed here: no reason not to warn
+        return batch.accepted_at + _SHORTEST_KNOWN
+    return batch.accepted_at + found.traits.retention
+
+
+def _told(batch: BatchRow, provider: str, until: datetime, now: datetime) -> str:
+    day = f"{until.astimezone():%Y-%m-%d %H:%M}"
+    jobs = f"{batch.count:,} {'job' if batch.count == 1 else 'jobs'}"
+    if until <= now:
+        return f"the results of {jobs} in {batch.ref} left {provider} on {day}, uncollected"
+    return f"the results of {jobs} in {batch.ref} leave {provider} on {day}: collect them"
