@@ -139,7 +139,7 @@ def _draw(headers: Sequence[str], cells: list[list[str]], right: list[bool]) -> 
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header, to_the_right in zip(headers, right, strict=True):
-        drawn.add_column(header, justify="right" if to_the_right else "left", overflow="ellipsis")
+        drawn.add_column(header, justify="right" if to_the_right else "left", overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(word) for word in row))
     Console(highlight=False).print(drawn)
