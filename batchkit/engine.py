@@ -200,6 +200,8 @@ class Engine:
                     ending = "detached"
                 if ending is not None:
                     self._leave(threads, leave)
+                    if ending == "waiting":
+                        self._recall(threads, run_ids)
                     return ending
         finally:
             leave.set()  # a second Ctrl-C leaves at once: what is open is looked up later
@@ -215,6 +217,14 @@ class Engine:
                 self._moved.clear()
                 break
         return stop.is_set()
+
+    def _recall(self, threads: dict[str, threading.Thread], run_ids: Sequence[int]) -> None:
+        """Let jobs of a blocked account wait again where its worker left before it came to that."""
+        for name, thread in threads.items():
+            worker = self._workers[name]
+            blocked = self._store.accounts.get(worker.account.id).blocked_at is not None
+            if blocked and not thread.is_alive():
+                worker.submitter.recall(self._open_runs(run_ids), self._clock.now())
 
     def _spare(self, threads: dict[str, threading.Thread]) -> None:
         """Who is told to leave while a user's class judges was not killed by an answer."""

@@ -97,6 +97,7 @@ class Fault:
 
     `retry_after` is sent as it stands, `"date:30"` as the date in 30 seconds, None not at all;
     `code` is the error's code, such as Anthropic's `enforced_spend_limit_reached`.
+    `body` is the page of `html` and the words of `refuse`.
     `when` overrides whether the call is carried out first; `rule` names where it was planned.
     """
 

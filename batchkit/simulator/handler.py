@@ -281,7 +281,8 @@ def _undone(fault: Fault, front: Any) -> Reply:
         return Reply(307, headers={"Location": fault.location or "/"})
     if fault.status == 0:
         return Reply(0)
-    reply: Reply = front.refused(fault.status, "the fault plan says so", fault.code)
+    said = fault.body.decode("utf-8", "replace") if fault.body else "the fault plan says so"
+    reply: Reply = front.refused(fault.status, said, fault.code)
     return replace(reply, headers=retry_after(fault.retry_after))
 
 
