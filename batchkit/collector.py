@@ -10,8 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchkit import outputs, pricing, rawfiles, requests
-from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable, ValidationError
+from batchkit import documents, outputs, pricing, rawfiles, requests
+from batchkit.errors import (
+    ProviderGarbled,
+    ProviderRefused,
+    ProviderUnavailable,
+    ValidationError,
+)
 from batchkit.model import (
     BatchState,
     Code,
@@ -32,6 +37,7 @@ from batchkit.schemas import fingerprint
 from batchkit.spools import Spools, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
 from batchkit.suspects import Suspects
+from batchkit.weighing import Weight, weigh_attempt
 
 _CHUNK = 500
 _MOST_DOWNLOADS = 6
@@ -280,7 +286,7 @@ class Collector:
             "reading its answer with the response model killed the process twice; the answer is "
             "stored: mend the model, then: batchkit reparse"
         )
-        cost, kind = self._cost(job, self._template(job.template_id), outcome)
+        cost, kind = self._cost(case, job, self._template(job.template_id), outcome)
         return _row(case, job, Verdict("failed", Code.PARSER_CRASHED, said), outcome, cost, kind)
 
     def _jobs(self, case: _Case, seqs: list[int]) -> list[JobRow]:
@@ -297,7 +303,7 @@ class Collector:
         template = self._template(job.template_id)
         so_far = case.changes.get(job.seq, {})
         verdict = self._verdict(case, job, template, so_far, outcome)
-        cost, kind = self._cost(job, template, outcome)
+        cost, kind = self._cost(case, job, template, outcome)
         return _row(case, job, verdict, outcome, cost, kind)
 
     def _verdict(
@@ -346,9 +352,30 @@ class Collector:
 
     def _lost(self, case: _Case, job: JobRow, code: Code, why: str) -> Settled:
         """It may have run and been billed: booked at its worst, never bought again by itself."""
-        return _row(case, job, Verdict("failed", code, why), None, job.bound, CostKind.BOUND)
+        cost = self._worst(case, job)
+        return _row(case, job, Verdict("failed", code, why), None, cost, CostKind.BOUND)
 
-    def _cost(self, job: JobRow, template: Json, outcome: Outcome) -> tuple[int | None, CostKind]:
+    def _worst(self, case: _Case, job: JobRow) -> int | None:
+        """Return the most this attempt can have cost, and no more than was reserved for it.
+
+        Where money is short, what was reserved is the bound with its tokens counted.
+        """
+        counted, changes = case.run.cost_limit is not None, case.changes.get(job.seq, {})
+        template = requests.prepared(self._template(job.template_id))
+        files = list(map(documents.measured, requests.documents_of(job.documents)))
+        return weigh_attempt(
+            requests.assemble(template, job.own, files, changes),
+            requests.price_of(template),
+            Weight(job.tokens, job.bound),
+            changes,
+            provider=self._provider.name,
+            dialect=self._provider.traits.dialect,
+            counted=counted,
+        ).bound
+
+    def _cost(
+        self, case: _Case, job: JobRow, template: Json, outcome: Outcome
+    ) -> tuple[int | None, CostKind]:
         usage = _usage(outcome)
         if isinstance(outcome, NotRun) or (isinstance(outcome, Errored) and usage is None):
             return 0, CostKind.FREE
@@ -356,7 +383,7 @@ class Collector:
             return 0, CostKind.FREE
         price = requests.price_of(template)
         if usage is None:
-            return job.bound, CostKind.BOUND
+            return self._worst(case, job), CostKind.BOUND
         return (None if price is None else pricing.cost(usage, price)), CostKind.EXACT
 
     def _answer_type(self, template: Json) -> Any:

@@ -14,6 +14,7 @@ class Pace:
     scale: float = 1.0
     first_poll: float = 20.0
     longest_poll: float = 900.0
+    longest_stuck: float = 21_600.0
     first_look: float = 5.0
     longest_look: float = 600.0
     missing: float = 900.0
@@ -30,6 +31,14 @@ class Pace:
         """
         grown = age.total_seconds() * self.scale / 6
         return self.seconds(min(max(grown, self.first_poll), self.longest_poll))
+
+    def stuck_after(self, since: timedelta) -> timedelta:
+        """Return how long to leave a batch alone that heeds neither its window nor a cancel.
+
+        A sixth of the time since the cancel, between 20 seconds and six hours.
+        """
+        grown = since.total_seconds() * self.scale / 6
+        return self.seconds(min(max(grown, self.first_poll), self.longest_stuck))
 
     def look_after(self, looks: int) -> timedelta:
         """Return how long to wait before looking for a lost create again: doubled each time."""

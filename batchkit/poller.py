@@ -48,6 +48,7 @@ class Poller:
             if self._should_cancel(batch, run, now):
                 self._provider.cancel(str(batch.ref))
                 self._store.batches.cancel_sent(batch.id, lease, now)
+                batch = self._store.batches.get(batch.id)
             status = self._provider.poll(str(batch.ref))
         except ProviderUnavailable as error:
             self._silent(batch, lease, now, error.retry_after)
@@ -69,16 +70,23 @@ class Poller:
         if batch.cancel_sent_at is not None or batch.proof != "certain":
             return False
         late = run.deadline_at is not None and run.deadline_at <= now
-        stuck = batch.expires_at is not None and batch.expires_at + _OVERDUE <= now
-        return bool(run.cancel_requested_at or batch.cancel_requested_at or late or stuck)
+        wished = run.cancel_requested_at or batch.cancel_requested_at
+        return bool(wished or late or _is_stuck(batch, now))
 
     def _goes_on(self, batch: BatchRow, status: BatchStatus, lease: int, now: datetime) -> bool:
-        age = now - (batch.accepted_at or now)
-        asked = self._pace.poll_after(age)
-        if batch.cancel_sent_at is not None:
-            asked = min(asked, self._pace.seconds(60))
+        asked = self._pause(batch, now)
         self._store.batches.seen(batch.id, lease, status, now + asked)
         return False
+
+    def _pause(self, batch: BatchRow, now: datetime) -> timedelta:
+        """Return how long to leave a running batch alone: a cancel is soon heeded, or never."""
+        asked = self._pace.poll_after(now - (batch.accepted_at or now))
+        if batch.cancel_sent_at is None:
+            return asked
+        since = now - batch.cancel_sent_at
+        if _is_stuck(batch, now):
+            return self._pace.stuck_after(since)
+        return min(asked, self._pace.poll_after(since))
 
     def _end(self, batch: BatchRow, status: BatchStatus, lease: int, now: datetime) -> bool:
         traits = self._provider.traits
@@ -135,3 +143,7 @@ class Poller:
         until = now + self._pace.retry_after(account.failures + 1, said)
         self._store.accounts.silent(self._account.id, now, until)
         self._store.batches.later(batch.id, lease, until)
+
+
+def _is_stuck(batch: BatchRow, now: datetime) -> bool:
+    return batch.expires_at is not None and batch.expires_at + _OVERDUE <= now

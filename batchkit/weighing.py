@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from batchkit import pricing, tokens
-from batchkit.model import Price, Request
+from batchkit.model import Json, Price, Request
 
 Dialect = Literal["openai", "anthropic"]
 
@@ -45,6 +45,25 @@ def weigh(
     else:
         most = tokens.bound_tokens(measured.size, request.model, dialect)
     return Weight(most, _bound(most, request, price, provider))
+
+
+def weigh_attempt(
+    request: Request,
+    price: Price | None,
+    known: Weight,
+    changes: Json,
+    *,
+    provider: str,
+    dialect: Dialect,
+    counted: bool,
+) -> Weight:
+    """Bound one attempt: as ``known`` from when it was added, unless it changed or is counted."""
+    if not (counted or changes.get("max_tokens") or changes.get("note")):
+        return known
+    found = weigh(request, price, provider=provider, dialect=dialect, counted=counted)
+    if changes or known.bound is None or found.bound is None:
+        return found
+    return found if found.bound < known.bound else known
 
 
 def _bound(most: int, request: Request, price: Price | None, provider: str) -> int | None:

@@ -18,12 +18,9 @@ from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.errors import (
     CostLimitExceededError,
-    DocumentChanged,
-    DocumentGone,
     StateError,
     ValidationError,
 )
-from batchkit.model import Attachment
 from batchkit.money import show
 from batchkit.store import JobRow, Opening, RunRow, Store
 from batchkit.weighing import weigh
@@ -188,10 +185,7 @@ class Start:
 
     def _counted(self, job: JobRow, provider: str) -> int:
         template = requests.prepared(self.draft.store.jobs.template(job.template_id))
-        try:
-            files = [documents.load(one) for one in requests.documents_of(job.documents)]
-        except (DocumentGone, DocumentChanged):
-            files = [Attachment(one, b"") for one in requests.documents_of(job.documents)]
+        files = [documents.measured(one) for one in requests.documents_of(job.documents)]
         weight = weigh(
             requests.assemble(template, job.own, files),
             requests.price_of(template),

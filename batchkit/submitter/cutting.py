@@ -15,7 +15,7 @@ from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
-from batchkit.weighing import Weight, weigh
+from batchkit.weighing import Weight, weigh_attempt
 
 _MOST_MEMBERS = 100_000
 
@@ -232,18 +232,15 @@ class Cutter:
     def _weight(
         self, load: _Load, row: JobRow, template: Json, request: Request, changes: Json
     ) -> Weight:
-        if not (load.counted or changes.get("max_tokens") or changes.get("note")):
-            return Weight(row.tokens, row.bound)
-        found = weigh(
+        return weigh_attempt(
             request,
             requests.price_of(template),
+            Weight(row.tokens, row.bound),
+            changes,
             provider=self._provider.name,
             dialect=self._provider.traits.dialect,
             counted=load.counted,
         )
-        if changes or row.bound is None or found.bound is None:
-            return found
-        return found if found.bound < row.bound else Weight(row.tokens, row.bound)
 
     def _too_dear(
         self, load: _Load, row: JobRow, member: Member | None, weight: Weight
