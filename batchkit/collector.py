@@ -141,11 +141,13 @@ class Collector:
             lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
-            fresh = self._store.batches.get(batch.id)
-            if fresh.state == BatchState.ENDED:
-                with taken_over(self._holds(batch.id, lease)):
-                    closed += self._step(fresh, lease, now)
-            self._store.leases.let_go(batch.id, lease)
+            try:
+                fresh = self._store.batches.get(batch.id)
+                if fresh.state == BatchState.ENDED:
+                    with taken_over(self._holds(batch.id, lease)):
+                        closed += self._step(fresh, lease, now)
+            finally:  # a full disk ends this engine: the next one need not wait for the lease
+                self._store.leases.let_go(batch.id, lease)
         return closed
 
     def _holds(self, batch_id: int, lease: int) -> Callable[[], bool]:

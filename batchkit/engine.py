@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -205,7 +205,8 @@ class Engine:
                     return ending
         finally:
             leave.set()  # a second Ctrl-C leaves at once: what is open is looked up later
-            self._spare(threads)
+            with suppress(ConfigError):  # the database may be what ended this
+                self._give_back(threads)
 
     def _idle(self, interval: float, stop: threading.Event) -> bool:
         """Wait for the next look: an interval at most, less if a worker moved something."""
@@ -226,11 +227,16 @@ class Engine:
             if blocked and not thread.is_alive():
                 worker.submitter.recall(self._open_runs(run_ids), self._clock.now())
 
-    def _spare(self, threads: dict[str, threading.Thread]) -> None:
-        """Who is told to leave while a user's class judges was not killed by an answer."""
+    def _give_back(self, threads: dict[str, threading.Thread]) -> None:
+        """Leave no lease behind: an engine after this one, in this process, need not wait.
+
+        Who is told to leave while a user's class judges was not killed by an answer.
+        """
         late = [self._workers[name].account.id for name, one in threads.items() if one.is_alive()]
         if late:
             self._store.answers.spare(self._owner, late)
+        else:
+            self._store.leases.bury(self._owner)
 
     def _watch(
         self, run_ids: Sequence[int], threads: dict[str, threading.Thread], leave: threading.Event

@@ -11,7 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+)
 
 from batchkit.errors import ConfigError
 from batchkit.store.tables import SCHEMA
@@ -87,12 +93,20 @@ class Database:
             connection = self.engine.connect()
         except DatabaseError as error:
             said = str(error.orig).strip().partition("\n")[0]
+            if "is locked" in said:
+                raise ConfigError(_trouble(self.shown, said)) from error
             raise ConfigError(
                 f"Cannot open the database {self.shown}: {said}. Name another place with database= "
                 "or BATCHKIT_DATABASE_URL."
             ) from error
-        with connection:
-            yield connection.execution_options(**options)
+        try:
+            with connection:
+                yield connection.execution_options(**options)
+        except OperationalError as error:
+            if not _is_trouble(error):
+                raise
+            said = str(error.orig).strip().partition("\n")[0]
+            raise ConfigError(_trouble(self.shown, said)) from error
 
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:
@@ -148,6 +162,25 @@ def insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> An
     """Return an INSERT that does nothing where the row is there already."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table).values(values).on_conflict_do_nothing()
+
+
+_TROUBLES = (
+    *("is locked", "is busy", "readonly database", "disk is full", "disk i/o error"),
+    *("unable to open", "no space left", "read-only"),
+)
+
+
+def _trouble(where: str, said: str) -> str:
+    return (
+        f"The database {where} cannot be used now: {said}. Nothing is lost: mend it (space, "
+        "rights, server, who locks it) and go on with: batchkit resume"
+    )
+
+
+def _is_trouble(error: OperationalError) -> bool:
+    """Say whether it is the machine's or the server's trouble, and not a statement's."""
+    words = str(error.orig).lower()
+    return error.connection_invalidated or any(word in words for word in _TROUBLES)
 
 
 def is_missing_table(error: DBAPIError) -> bool:

@@ -1,0 +1,181 @@
+"""Full disks, locked and lost databases: one clear line, and `resume` finishes what was begun."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from batchkit import Batch, get_run
+from batchkit.cli import cli
+from batchkit.errors import ConfigError
+from batchkit.simulator import Simulator
+from batchkit.store import database as databases
+from tests import postgres
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    with Simulator(tmp_path / "provider", scale=600.0, batch_seconds=(300.0, 300.0)) as running:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", running.anthropic_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "simulated")
+        monkeypatch.setenv("BATCHKIT_PACE", "600")
+        monkeypatch.setenv("BATCHKIT_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
+        monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
+        yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB; what cannot be simulated here is said."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _batch(**options: Any) -> Batch:
+    batch = Batch(name="night", **options).set_verbosity("warn")
+    batch.set_default_params(model="claude-haiku-5-5", max_tokens=100)
+    for number in range(4):
+        batch.add_job(prompt=f"Number {number} {'word ' * 8_000}", key=f"k{number}")
+    return batch
+
+
+def _fill(folder: Path, leave: int = 0) -> Path:
+    """Take the whole disk but some bytes."""
+    path = folder / "ballast"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+        file.truncate(max(0, file.tell() - leave))
+    return path
+
+
+def _resumed(simulated: Simulator) -> None:
+    result = CliRunner().invoke(cli, ["resume", "night"])
+    assert (result.exit_code, "4 of 4" in result.output) == (0, True), result.output
+    assert CliRunner().invoke(cli, ["verify", "night"]).exit_code == 0
+    assert not simulated.ledger().bought_twice()
+
+
+def _line(result: Result) -> str:
+    """The one clear line; a traceback is a bug."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_a_full_disk_while_spooling_sends_nothing(
+    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk))
+    with pytest.raises(ConfigError, match="No space left on device"):
+        _batch().run(progress_interval=0.05)
+    assert not simulated.ledger().entries
+    assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
+    _resumed(simulated)
+
+
+def test_a_full_disk_while_downloading_loses_no_answer(
+    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _batch().submit()
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk / "spool"))
+    ballast = _fill(small_disk)
+    assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
+    assert get_run("night").status()["active"] == 4
+    ballast.unlink()
+    _resumed(simulated)
+
+
+def test_a_full_disk_under_the_results_stops_nothing(
+    simulated: Simulator, small_disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = small_disk / "out"
+    batch = _batch(results_dir=out, raw_files=False)
+    out.mkdir(exist_ok=True)
+    ballast = _fill(small_disk)
+    assert batch.run(progress_interval=0.05).status()["completed"] == 4
+    assert "They are safe in the database" in capfd.readouterr().err
+    ballast.unlink()
+    _resumed(simulated)
+
+
+def test_a_full_disk_under_the_raw_files_is_one_clear_line(
+    simulated: Simulator, small_disk: Path
+) -> None:
+    out = small_disk / "out"
+    batch = _batch(results_dir=out, raw_files="full")
+    out.mkdir(exist_ok=True)
+    ballast = _fill(small_disk, leave=8192)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        batch.run(progress_interval=0.05)
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    _resumed(simulated)
+
+
+def test_a_database_that_another_locks_is_one_clear_line(
+    simulated: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A minute of patience, here a fifth of a second."""
+    monkeypatch.setattr(databases, "BUSY_MS", 200)
+    _batch().submit()
+    with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        line = _line(CliRunner().invoke(cli, ["resume", "night"]))
+        other.execute("ROLLBACK")
+    assert "database is locked" in line
+    assert "Nothing is lost" in line
+    _resumed(simulated)
+
+
+def test_postgres_that_ends_every_connection_in_the_middle_loses_nothing(
+    simulated: Simulator,
+    postgres_cluster: postgres.Cluster,
+    migrated_postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a restart does to those who are connected, again and again while it runs."""
+    monkeypatch.setenv("BATCHKIT_DATABASE_URL", migrated_postgres_url)
+    name = migrated_postgres_url.partition("@/")[2].partition("?")[0]
+    run = _batch(items_per_batch=1).submit()
+
+    def strike(*_: Any) -> None:
+        postgres_cluster.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
+    for _ in range(20):
+        with suppress(ConfigError):  # anything else is no clear line
+            if run.resume(on_progress=strike, progress_interval=0.05).is_complete:
+                break
+    _resumed_on(simulated, run.id)
+
+
+def _resumed_on(simulated: Simulator, run_id: str) -> None:
+    run: Callable[..., Result] = CliRunner().invoke
+    assert run(cli, ["resume", run_id]).exit_code == 0
+    assert run(cli, ["verify", run_id]).exit_code == 0
+    assert not simulated.ledger().bought_twice()
