@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ HOUR = 3_600.0
 QUICK = {"batch_seconds": (12.0, 15.0)}
 FOUR = [f"document {n} is about matter {n * 7}" for n in range(4)]
 PROVIDERS = ("openai", "anthropic")
+_CONTEXT = ssl.create_default_context()
 ROUTES = {
     ("download", "openai"): "files.content",
     ("download", "anthropic"): "batches.results",
@@ -186,6 +188,12 @@ def kept(record: Any, books: Books, fault: str, where: str, provider: str, url: 
     Line(fault, where, provider, database, books.twice, books.lost, books.over).keep(record)
 
 
+@pytest.fixture(autouse=True)
+def one_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the certificates once: nothing here speaks TLS, and every client would."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: _CONTEXT)
+
+
 def ids(troubles: Sequence[Trouble]) -> list[str]:
     """Name the cases."""
     return [trouble.name for trouble in troubles]
@@ -285,7 +293,10 @@ def test_a_line_that_is_lost_ends_at_its_worst_case_and_is_not_bought_again(
         assert this.drive() == "done"
         store, run = this.case.store, this.case.run
         [failed] = list(store.answers.ended(run, ["failed"]))
-        assert (failed.code, failed.cost) == (UNREADABLE[marker], crashes.BOUND)
+        assert failed.code == UNREADABLE[marker]
+        paid = sum(e.input_tokens + e.output_tokens for e in this.case.simulator.ledger().entries)
+        others = sum(answer.cost or 0 for answer in store.answers.ended(run, ["completed"]))
+        assert paid * 1_000 - others <= (failed.cost or 0) <= crashes.BOUND
         assert store.runs.get(run).completed == 3
         assert this.case.simulator.ledger().bought_twice() == []
         assert store.audit.problems(run) == []
@@ -346,14 +357,14 @@ def test_strangers_with_the_same_count_at_the_same_minute_are_left_alone(
     lasts: float,
     arrived: bool,
     provider: str,
-    migrated_url: str,
+    migrated_sqlite_url: str,
     tmp_path: Path,
     record_property: Any,
 ) -> None:
     """Promise 1: never cancelled, never collected, never adopted for good."""
     fault = Fault("drop") if arrived else Fault("refuse", status=0)
     scenario = Scenario("strangers", FOUR[:2], settings={"batch_seconds": (lasts, lasts + 5)})
-    with night(scenario, provider, migrated_url, tmp_path / "night") as this:
+    with night(scenario, provider, migrated_sqlite_url, tmp_path / "night") as this:
         theirs = [_stranger(this.case.simulator, provider, tmp_path, 0)]
         sim = this.case.simulator
         sim.faults.add(f"{provider}.batches.create", fault, 1)
@@ -363,7 +374,7 @@ def test_strangers_with_the_same_count_at_the_same_minute_are_left_alone(
         books = _without(this.case, theirs)
         name = f"strangers, {'ended' if lasts < HOUR else 'running'}"
         where = f"create, {'dropped' if arrived else 'refused'}"
-        kept(record_property, books, name, where, provider, migrated_url)
+        kept(record_property, books, name, where, provider, migrated_sqlite_url)
         assert (ending, books) == ("done", Books())
         _left_alone(this.case, theirs)
 
@@ -396,10 +407,15 @@ def test_two_databases_in_one_workspace_each_find_their_own(
         sim.faults.add(f"{provider}.batches.create", Fault("drop"), 1)
         sim.faults.add(f"{provider}.batches.create", Fault("drop"), 2)
         mine = this.engine()
-        for _ in range(400):
+        until = this.clock.monotonic() + DAY
+        while this.clock.monotonic() < until:
             acted = mine.tick([this.case.run]) + other.tick([run])
+            if this.case.store.runs.get(this.case.run).finished_at and (
+                other_store.runs.get(run).finished_at
+            ):
+                break
             if acted == 0:
-                this.clock.wait(5)
+                this.clock.wait(10)
         ours = {b.ref for b in this.case.store.batches.of_run(this.case.run)}
         theirs = {b.ref for b in other_store.batches.of_run(run)}
         assert ours.isdisjoint(theirs)
