@@ -152,15 +152,18 @@ class Cutter:
             run=run,
             lane=lane,
             token=new_token(run.uid),
-            filling=Filling(
-                self._provider.limits,
-                items_per_batch=run.settings.items_per_batch,
-                budget=run.free,
-                queue_room=self._queue_room(lane),
-                memory=self._most_bytes,
-            ),
+            filling=self._filling(run, self._queue_room(lane)),
             counted=self._is_tight(run, lane),
             end=lane.cursor,
+        )
+
+    def _filling(self, run: RunRow, queue_room: int | None, items: int | None = None) -> Filling:
+        return Filling(
+            self._provider.limits,
+            items_per_batch=items or run.settings.items_per_batch,
+            budget=run.free,
+            queue_room=queue_room,
+            memory=self._most_bytes,
         )
 
     def _is_tight(self, run: RunRow, lane: LaneRow) -> bool:
@@ -180,6 +183,10 @@ class Cutter:
         model = lane.model if queue == "tokens" else None
         tokens, count = self._store.accounts.queued(self._account.id, model)
         return max(int(limit) - (tokens if queue == "tokens" else count), 0)
+
+    def _queue_is_empty(self, lane: LaneRow) -> bool:
+        model = lane.model if self._provider.limits.queue == "tokens" else None
+        return self._store.accounts.queued(self._account.id, model) == (0, 0)
 
     def _take(self, load: _Load, row: JobRow, member: Member | None, writer: SpoolWriter) -> bool:
         """Take one job into the load, or out of the way; False when the batch is full."""
@@ -216,6 +223,10 @@ class Cutter:
             load.failed.append(_failed(row, Code.MAX_USD, dear))
             return True
         stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
+        if stopped == "queue" and not load.filling.count and self._queue_is_empty(load.lane):
+            # Our bound is above what the provider counts: alone it may fit, and waits for nothing.
+            load.filling = self._filling(load.run, None, items=1)
+            stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
         if stopped == "request_bytes":
             why = f"its request has {len(line):,} bytes, more than {self._provider.name} takes"
             load.failed.append(_failed(row, Code.BAD_INPUT, why))
