@@ -16,6 +16,12 @@ _OVERDUE = timedelta(hours=1)
 """How long past the provider's window a batch may be silent before it is asked to stop."""
 
 
+_MOST_REFUSALS = 2
+"""After so many a full queue is somebody else's doing: the next try is an hour away."""
+
+_STUCK = 3_600.0
+
+
 class Poller:
     """The step that watches, for one provider's account."""
 
@@ -104,7 +110,11 @@ class Poller:
                 return self._store.batches.void(
                     states.SHRINK, batch.id, lease, now, "token_limit_exceeded", why
                 )
-        at = now + self._pace.retry_after(batch.failures + 5, None)
+        refusals = len(batch.refused_refs)
+        pause = self._pace.retry_after(refusals + 6, None)
+        if refusals >= _MOST_REFUSALS:
+            pause = self._pace.seconds(_STUCK)
+        at = now + pause
         return self._store.batches.defer(batch.id, lease, status, now, at)
 
     def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> bool:

@@ -112,10 +112,13 @@ class Case:
     folder: Path
     server: Server | None
 
-    def live(self, kill: Point | None = None, mutants: Sequence[str] = ()) -> dict[str, Any]:
+    def live(
+        self, kill: Point | None = None, mutants: Sequence[str] = (), max_wait: float = 3 * DAY
+    ) -> dict[str, Any]:
         """Drive the run in a process of its own, up to a point or to its end."""
         assert self.server is not None
-        return self.server.run(self.task(kill=kill, mutants=list(mutants), lease=15))
+        more = {"kill": kill, "mutants": list(mutants), "lease": 15, "max_wait": max_wait}
+        return self.server.run(self.task(**more))
 
     def task(self, **more: Any) -> dict[str, Any]:
         """Return what a process is told to do."""

@@ -39,8 +39,9 @@ CANCELLED = Scenario(
 FULL = Scenario(
     "killed with a full queue",
     [f"document {n} is about matter {n * 7}" for n in range(4)],
-    settings={**QUICK, "enqueued_tokens": {"": 300}},
+    settings={**QUICK, "enqueued_tokens": {"": 25}},
 )
+"""The queue takes one request at a time, as the provider counts; two by two are turned away."""
 
 
 Database = Callable[[], str]
@@ -82,9 +83,12 @@ class Matrix:
         folder = self._folder / f"case-{self._number}"
         return crashes.case(scenario, provider, self._fresh(), folder, self._server)
 
-    def judge(self, case: Case, where: str) -> None:
-        """Read the books and keep a line of the table."""
+    def judge(self, case: Case, where: str, *, partial: bool = False) -> None:
+        """Read the books and keep a line of the table; ``partial`` where not all had to run."""
         books = case.books()
+        if partial:
+            executed = sum(entry.executed for entry in case.simulator.ledger().entries)
+            books.lost = executed - case.store.runs.get(case.run).completed
         if not books.good:
             self.bad.append(f"{where}: {books}")
         database = "sqlite" if case.database.startswith("sqlite") else "postgres"
@@ -134,11 +138,31 @@ def test_killed_again_and_again_a_run_still_ends(matrix: Matrix, provider: str) 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_killed_around_a_full_queue_the_same_lines_go_later(matrix: Matrix) -> None:
-    """A batch that the queue refused ran nothing; what was deferred is sent once."""
-    seen = {"before", "after"}
-    points = [point for point in matrix.points(FULL, "openai") if point[0].split()[0] in seen]
-    moves = ("defer", "void", "learn", "poll")
+    """A batch that the queue refused ran nothing; what it held is sent once."""
+    points = matrix.points(FULL, "openai")
     for point in points:
-        if point[0].split(".")[-1].split()[-1] in moves:
+        if point[0].split(".")[-1].split()[-1] in ("void", "learn", "poll", "seal", "defer"):
             matrix.kill_at(FULL, "openai", point)
+    assert matrix.bad == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_killed_around_a_cancel_what_ran_is_kept_and_paid_once(
+    matrix: Matrix, provider: str
+) -> None:
+    """Promise 2: results of cancelled batches count; the rest ends cancelled, at no cost."""
+    names = ("before cancel", "after cancel", "before the commit of batches.cancel_sent")
+    later = ("after the commit of batches.cancel_sent", "before the commit of batches.end")
+    for name in (*names, *later, "after the commit of runs.end_waiting"):
+        with matrix.case(CANCELLED, provider) as case:
+            case.live(max_wait=40_000.0)
+            now = case.store.runs.get(case.run).last_progress_at
+            assert now is not None
+            case.store.runs.request_cancel(case.run, now)
+            case.live(kill=(name, 1))
+            assert case.live()["ending"] == "done"
+            assert case.store.runs.get(case.run).completed > 0
+            matrix.judge(case, f"cancel: {name}", partial=True)
     assert matrix.bad == []
