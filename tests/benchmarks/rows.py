@@ -1,0 +1,308 @@
+"""The rows of the table: what is measured, and against what."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks import processes
+from tests.benchmarks.processes import Child, Provider, seconds_of
+from tests.benchmarks.table import Line, Repeats, megabytes, repeated
+
+MB = 1_000_000
+_COMMAND = Path(sys.executable).with_name("batchkit")
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run of the table: how large, how often, and what was measured so far."""
+
+    provider: Provider
+    jobs: int
+    million: int
+    repeat: int
+    folder: Path
+    floors: dict[str, Repeats] = field(default_factory=dict)
+    nights: dict[str, Repeats] = field(default_factory=dict)
+
+    def scratch(self) -> TemporaryDirectory[str]:
+        """Return a folder that goes when it is left."""
+        return TemporaryDirectory(dir=self.folder)
+
+    def subject(self, provider: str, jobs: int, folder: Path | str, *more: object) -> Child:
+        """Let batchkit do a night's work, its database in ``folder``."""
+        self.provider.tell(forget=True)
+        place = () if "--database" in more else ("--database", Path(folder) / "bench.db")
+        words = ("--jobs", jobs, "--url", self.provider.url, *place, *more)
+        return Child("subject", provider, *words)
+
+    def night(self, provider: str) -> Repeats:
+        """Measure a night of ``jobs``, once for all rows that need it."""
+        if provider not in self.nights:
+            self.nights[provider] = repeated(self.repeat, partial(self._night, provider))
+        return self.nights[provider]
+
+    def floor(self, provider: str) -> Repeats:
+        """Measure the floor, once for all rows that need it."""
+        if provider not in self.floors:
+            self.floors[provider] = repeated(self.repeat, partial(self._floor, provider))
+        return self.floors[provider]
+
+    def _night(self, provider: str) -> float:
+        with self.scratch() as folder:
+            child = self.subject(provider, self.jobs, folder)
+        assert child["count"] == self.jobs
+        _tell(f"batchkit, {provider}", child)
+        return child["total"]
+
+    def _floor(self, provider: str) -> float:
+        self.provider.tell(forget=True)
+        child = Child("floor", provider, "--jobs", self.jobs, "--url", self.provider.url)
+        assert child["count"] == self.jobs
+        _tell(f"floor, {provider}", child)
+        return child["total"]
+
+
+def _tell(what: str, child: Child) -> None:
+    """Say on the side what a child did, while the table is on its way."""
+    parts = " ".join(
+        f"{name} {child[name]:.2f}"
+        for name in ("add", "run", "read", "total", "cpu")
+        if name in child.figures
+    )
+    sys.stderr.write(f"  {what}: {parts} s, {megabytes(child['memory'])}\n")
+
+
+def openai(bench: Bench) -> Iterator[Line]:
+    """``add_job`` to persisted, typed results read back, on OpenAI's API."""
+    yield _against_floor(bench, "openai", 2.0)
+
+
+def anthropic(bench: Bench) -> Iterator[Line]:
+    """The same on Anthropic's."""
+    yield _against_floor(bench, "anthropic", 1.5)
+
+
+def _against_floor(bench: Bench, provider: str, most: float) -> Line:
+    floor, night = bench.floor(provider), bench.night(provider)
+    ratio = night.best / floor.best
+    return Line(
+        what=f"{bench.jobs:,} jobs on {provider}, added to read back",
+        asked=f"{most} × the floor",
+        found=f"{night.best:.2f} s = {ratio:.2f} ×",
+        floor=f"{floor.best:.2f} s",
+        holds=ratio <= most,
+        noise=f"{night.noise}; floor {floor.noise}",
+    )
+
+
+def million(bench: Bench) -> Iterator[Line]:
+    """Linear time, constant memory, the same script again, and a resume with one batch left."""
+    with bench.scratch() as folder:
+        night = bench.night("openai")
+        child = bench.subject("openai", bench.million, folder)
+        _tell("a million", child)
+        more = bench.million / bench.jobs
+        ratio = child["total"] / night.best
+        yield Line(
+            what=f"{bench.million:,} jobs against {bench.jobs:,}",
+            asked=f"{1.05 * more:.1f} ×",
+            found=f"{child['total']:.1f} s = {ratio:.1f} ×",
+            holds=ratio <= 1.05 * more,
+        )
+        yield Line(
+            what=f"peak memory at {bench.million:,} jobs, openai",
+            asked="200 MB",
+            found=megabytes(child["memory"]),
+            holds=child["memory"] <= 200 * MB,
+        )
+        yield _size(Path(folder), child, bench.million)
+        yield from _again(bench, Path(folder), child)
+        yield from _looking(Path(folder))
+
+
+def _size(folder: Path, child: Child, jobs: int) -> Line:
+    """Bodies (what all jobs share once) and raw answers against what the database takes."""
+    with sqlite3.connect(folder / "bench.db") as database:
+        own, answers = database.execute(
+            "SELECT (SELECT sum(length(CAST(own AS BLOB))) FROM jobs), "
+            "(SELECT sum(length(CAST(answer AS BLOB))) FROM attempts)"
+        ).fetchone()
+    database.close()
+    taken = sum(path.stat().st_size for path in folder.glob("bench.db*"))
+    ratio = taken / (own + answers)
+    return Line(
+        what=f"database of {jobs:,} jobs",
+        asked="1.5 × bodies and answers",
+        found=f"{megabytes(taken)} = {ratio:.2f} ×",
+        floor=megabytes(own + answers),
+        holds=ratio <= 1.5,
+    )
+
+
+def _again(bench: Bench, folder: Path, first: Child) -> Iterator[Line]:
+    before = _rows_of(folder)
+    child = bench.subject("openai", bench.million, folder)
+    _tell("the same again", child)
+    calls = bench.provider.seen()["calls"]
+    written = {name: n - before[name] for name, n in _rows_of(folder).items() if n != before[name]}
+    most = first["add"] * 1.5
+    yield Line(
+        what=f"the same script again, {bench.million:,} known jobs",
+        asked="the add time; no call, no row",
+        found=f"{child['add'] + child['run']:.1f} s; calls {calls or 0}; rows {written or 0}",
+        floor=f"{first['add']:.1f} s",
+        holds=child["add"] + child["run"] <= most and not calls and not written,
+    )
+
+
+def _rows_of(folder: Path) -> dict[str, int]:
+    with sqlite3.connect(folder / "bench.db") as database:
+        names = ("runs", "lanes", "templates", "jobs", "members", "batches", "attempts", "events")
+        counted = {
+            name: int(database.execute(f"SELECT count(*) FROM {name}").fetchone()[0])
+            for name in names
+        }
+    database.close()
+    return counted
+
+
+def _looking(folder: Path) -> Iterator[Line]:
+    """Ask the finished database how it stands, Python's own start aside."""
+    start = repeated(5, lambda: seconds_of(sys.executable, "-c", "pass")).best
+    for words in (("status", "bench"), ("ls",)):
+        command = (_COMMAND, *words, "--database", folder / "bench.db")
+        found = repeated(5, partial(seconds_of, *command))
+        yield Line(
+            what=f"batchkit {words[0]} on that database",
+            asked="0.30 s beyond Python's start",
+            found=f"{found.best - start:.2f} s",
+            floor=f"{start:.2f} s",
+            holds=found.best - start <= 0.3,
+            noise=found.noise,
+        )
+
+
+def resume(bench: Bench) -> Iterator[Line]:
+    """A run of a million jobs, one batch left: from the command to the first call."""
+    with bench.scratch() as name:
+        folder = Path(name)
+        bench.provider.tell(forget=True, hold=bench.million // 50_000 - 1)
+        words = ("--jobs", bench.million, "--url", bench.provider.url, "--leave")
+        Child("subject", "openai", *words, "--database", folder / "bench.db")
+        bench.provider.tell(hold=None, release=True)
+        found = repeated(1, partial(_first_call, bench, folder))
+    yield Line(
+        what=f"batchkit resume, {bench.million:,} jobs, one batch left: to the first call",
+        asked="1.5 s",
+        found=f"{found.best:.2f} s",
+        holds=found.best <= 1.5,
+    )
+
+
+def _first_call(bench: Bench, folder: Path) -> float:
+    began = time.monotonic()
+    seconds_of(
+        *(_COMMAND, "resume", "bench", "--database", folder / "bench.db"),
+        OPENAI_API_KEY="sk-bench",
+        OPENAI_BASE_URL=f"{bench.provider.url}/v1",
+        BATCHKIT_PACE="1000",
+    )
+    return float(bench.provider.seen()["first"]) - began
+
+
+def folder(bench: Bench) -> Iterator[Line]:
+    """One JSON file a job."""
+
+    def once() -> float:
+        with bench.scratch() as name:
+            child = bench.subject("openai", bench.jobs, name, "--results", Path(name) / "out")
+            assert len(list((Path(name) / "out").glob("*.json"))) == bench.jobs
+        _tell("with results_dir", child)
+        return child["total"]
+
+    without, found = bench.night("openai"), repeated(bench.repeat, once)
+    more, most = found.best - without.best, 8.0 * bench.jobs / 100_000
+    yield Line(
+        what=f"results_dir, {bench.jobs:,} jobs",
+        asked=f"+ {most:.1f} s",
+        found=f"+ {more:.1f} s",
+        floor=f"{without.best:.2f} s",
+        holds=more <= most,
+        noise=found.noise,
+    )
+
+
+def starts(bench: Bench) -> Iterator[Line]:
+    """What a person waits for before anything happens."""
+    del bench
+    bare = repeated(5, lambda: seconds_of(sys.executable, "-c", "pass")).best
+    things: tuple[tuple[str, float, Callable[[], float]], ...] = (
+        ("import batchkit", 0.15, lambda: seconds_of(sys.executable, "-c", "import batchkit")),
+        ("batchkit --help", 0.30, lambda: seconds_of(_COMMAND, "--help")),
+    )
+    for what, most, once in things:
+        found = repeated(5, once)
+        yield Line(
+            what=what,
+            asked=f"{most:.2f} s beyond Python's start",
+            found=f"{found.best - bare:.2f} s",
+            floor=f"{bare:.2f} s",
+            holds=found.best - bare <= most,
+            noise=found.noise,
+        )
+
+
+def postgres(bench: Bench) -> Iterator[Line]:
+    """The same night on Postgres."""
+    from batchkit.store.database import Database
+    from batchkit.store.migrate import upgrade
+    from tests import postgres as server
+
+    cluster = server.start()
+    try:
+
+        def once() -> float:
+            name = cluster.create()
+            url = cluster.url(name)
+            database = Database(url)
+            upgrade(database)
+            database.close()
+            with bench.scratch() as folder:
+                more = ("--database", url, "--spool", folder)
+                child = bench.subject("openai", bench.jobs, folder, *more)
+            cluster.drop(name)
+            _tell("on Postgres", child)
+            return child["total"]
+
+        found, other = repeated(bench.repeat, once), bench.night("openai")
+    finally:
+        cluster.stop()
+    ratio = found.best / other.best
+    yield Line(
+        what=f"{bench.jobs:,} jobs on Postgres against SQLite",
+        asked="2.0 ×",
+        found=f"{found.best:.2f} s = {ratio:.2f} ×",
+        floor=f"{other.best:.2f} s",
+        holds=ratio <= 2.0,
+        noise=found.noise,
+    )
+
+
+ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
+    "openai": openai,
+    "anthropic": anthropic,
+    "million": million,
+    "resume": resume,
+    "folder": folder,
+    "starts": starts,
+    "postgres": postgres,
+}
+
+__all__ = ["ROWS", "Bench", "processes"]
