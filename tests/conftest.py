@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ hypothesis.settings.register_profile(
     "bench", deadline=None, derandomize=os.environ.get("CI") == "true"
 )
 hypothesis.settings.load_profile("bench")
+
+# What is started in the background (`nohup`, a job of a script) has SIGINT ignored, and so have
+# its children: the tests of Ctrl-C would press a key that nobody hears.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
