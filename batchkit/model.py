@@ -141,7 +141,10 @@ class Usage:
 class Document:
     """A file as it was when its job was added: where it lies and what makes it this one.
 
-    ``text_bytes`` is what its text is in UTF-8, for a PDF the text of its pages.
+    ``kind`` is what it goes out as: a Word file, for example, is text. ``text_bytes`` is what its
+    text is in UTF-8, for a PDF the text of its pages. ``selection`` are the pages of a PDF that are
+    sent where not all are, like ``"1-3,7"``, as a PDF of ``cut_bytes``; ``pages``, ``text_bytes``
+    are then theirs, ``size`` and ``sha256`` those of the file.
     """
 
     path: str
@@ -154,6 +157,8 @@ class Document:
     width: int | None = None
     height: int | None = None
     text_bytes: int | None = None
+    selection: str | None = None
+    cut_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
