@@ -35,7 +35,8 @@ class JobResult:
 
     ``state`` is ``completed``, ``failed``, ``cancelled``, or while it waits ``pending`` or
     ``active`` (in a batch); ``error_code`` is one of ``batchkit.model.Code``; ``batch_id`` is the
-    provider's name of the batch; ``source`` the path of the job's file, several joined by ``; ``.
+    provider's name of the batch; ``source`` the path of the job's file, several joined by ``; ``;
+    ``source_sha256`` the hash of its bytes when it was added, likewise.
     ``cursor`` is what ``iter_results(after=…)`` takes, None while the job waits.
     """
 
@@ -57,6 +58,7 @@ class JobResult:
     batch_id: str | None = None
     model: str | None = None
     source: str | None = None
+    source_sha256: str | None = None
     attempts: int = 0
     finish_reason: str | None = None
     reused_from: str | None = None
@@ -209,7 +211,8 @@ class Reader:
             error_code=Code.INVALID_OUTPUT.value if problem else answer.code,
             batch_id=answer.batch_ref,
             model=answer.model or form.model,  # a lane of many models has none
-            source="; ".join(str(one["path"]) for one in answer.documents or ()) or None,
+            source=_joined(answer, "path"),
+            source_sha256=_joined(answer, "sha256"),
             attempts=answer.attempts,
             finish_reason=answer.finish,
             reused_from=answer.reused_from,
@@ -238,6 +241,10 @@ class Reader:
         return _Form(schema, kind if is_same(kind, schema) else None, model)
 
 
+def _joined(answer: Answer, name: str) -> str | None:
+    return "; ".join(str(one[name]) for one in answer.documents or () if one.get(name)) or None
+
+
 def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
     """Return the typed answer, or why this program cannot type it."""
     if answer.state != JobState.COMPLETED or answer.answer is None or form.schema is None:
@@ -253,6 +260,18 @@ def reading_schema(template: Mapping[str, Any], asked: Mapping[str, Any]) -> Jso
     """Return a template's schema for answers that were asked for with another template's."""
     before: Json = asked.get("schema") or _NO_SCHEMA
     return {**template["schema"], "marked": before["marked"] or before["original"]}
+
+
+def answer_schemas(store: Store, run: RunRow, response_model: Any = None) -> list[Json]:
+    """Return the JSON Schemas of a run's answers, each once; none for answers that are text."""
+    if response_model is not None:
+        kind = checked(response_model)
+        return [kind.model_json_schema(mode="serialization", by_alias=True)]
+    found: dict[str, Json] = {}
+    for template in store.reports.templates(run.id):
+        if (schema := template.get("schema")) is not None:
+            found.setdefault(schema["fingerprint"], schema["original"])
+    return list(found.values())
 
 
 def checked(response_model: Any) -> Any:

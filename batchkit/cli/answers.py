@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import click
@@ -22,9 +21,9 @@ _STATES = ("completed", "failed", "cancelled", "pending", "active")
 @click.option(
     "-o",
     "--output",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a file instead: .jsonl, .csv or .parquet.",
+    metavar="FILE|URL",
+    help="Write a file instead (.jsonl, .csv, .parquet), or a table: results.db, "
+    "postgresql://host/database/table.",
 )
 @click.option(
     "--state",
@@ -38,7 +37,7 @@ _STATES = ("completed", "failed", "cancelled", "pending", "active")
 @place_options
 def results(
     run: str,
-    output: Path | None,
+    output: str | None,
     states: tuple[str, ...],
     model: str | None,
     as_json: bool,
@@ -46,13 +45,14 @@ def results(
     database: str | None,
 ) -> None:
     """Print or export one row per job, with its state and error; while it runs, too."""
+    from batchkit.export import shown
     from batchkit.upkeep import chosen, imported_model
 
     found = chosen(run, project=project, database=database)
     response_model = imported_model(model) if model else None
     if output is not None:
         count = found.export(output, states=states or None, response_model=response_model)
-        screen.note(f"{count:,} rows written to {output}")
+        screen.note(f"{count:,} rows written to {shown(output)}")
     else:
         rows = found.rows(states or None, response_model=response_model)
         _print_json(rows) if as_json else _print_rows(rows)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from batchkit import settings
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console
 from batchkit.errors import RunNotFoundError, ValidationError
-from batchkit.export import export
+from batchkit.export import Library, Source, export, to_frame
 from batchkit.export.folders import ResultsFolder
 from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
 from batchkit.money import usd
 from batchkit.providers import Provider
-from batchkit.results import JobResult, Reader, cursor_place
+from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
+from batchkit.run.checks import listed, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
 from batchkit.run.expiry import warnings
+from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
 from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
@@ -122,7 +121,7 @@ class BatchRun:
         """Call ``callback(stats, elapsed_s, batches)`` while this handle drives the run."""
         if callback is not None and not callable(callback):
             raise ValidationError(f"the callback must be callable, not {callback!r}")
-        self._wanted = Wanted(callback, _interval(interval))
+        self._wanted = Wanted(callback, positive_interval(interval))
 
     # what came out
 
@@ -144,7 +143,7 @@ class BatchRun:
         ``after`` is a result or its ``cursor``: nothing is left out and nothing comes twice,
         whoever collects meanwhile. ``state`` is one of ``completed``, ``failed``, ``cancelled``.
         """
-        states = _states(state, _ENDED)
+        states = states_of(state, _ENDED)
         place = cursor_place(after)
         reader = self._reader(response_model)
         return map(reader.result, self._store.answers.ended(self._run_id, states, place))
@@ -153,19 +152,44 @@ class BatchRun:
         self, states: str | Sequence[str] | None = None, response_model: Any = None
     ) -> Iterator[JobResult]:
         """Stream every job once: those that wait, then those that have ended."""
-        wanted = _states(states, (*_ENDED, *_WAITING))
+        wanted = states_of(states, (*_ENDED, *_WAITING))
         reader = self._reader(response_model)
         return map(reader.result, answers_of(self._store, self._row, wanted))
 
     def export(
         self,
-        path: str | PathLike[str],
+        target: str | PathLike[str],
         *,
         states: str | Sequence[str] | None = None,
         response_model: Any = None,
     ) -> int:
-        """Write one row per job to a ``.jsonl`` or ``.csv`` file; return how many."""
-        return export(self.rows(states, response_model), path)
+        """Write one row per job, while the run goes on, too; return how many.
+
+        ``target`` is a ``.jsonl``, ``.csv`` or ``.parquet`` file, written whole or not at all; or a
+        table, brought up to date by run and key: a SQLite file (``results.db``), or the URL of a
+        database (``postgresql://host/database/table``, ``sqlite:///file.db?table=name``).
+        """
+        row = self._row
+        return export(
+            self.rows(states, response_model),
+            target,
+            schemas=answer_schemas(self._store, row, response_model),
+            source=Source(row.uid, row.name, self._store.database.url),
+        )
+
+    def to_frame(
+        self,
+        library: Library | None = None,
+        *,
+        states: str | Sequence[str] | None = None,
+        response_model: Any = None,
+    ) -> Any:
+        """Return a data frame with one row per job, of ``"pandas"`` or ``"polars"``.
+
+        Without ``library`` it is the one that this program has imported, else the installed one.
+        """
+        schemas = answer_schemas(self._store, self._row, response_model)
+        return to_frame(self.rows(states, response_model), library, schemas=schemas)
 
     def get(self, key: str, response_model: Any = None) -> JobStory:
         """Return one job's whole story; raise ValidationError if there is no such key."""
@@ -326,6 +350,7 @@ class BatchRun:
     aresults = twin(results)
     aiter_results = streaming_twin(iter_results)
     aexport = twin(export)
+    ato_frame = twin(to_frame)
     aget = twin(get)
     aget_failed_jobs = twin(get_failed_jobs)
     aexecute = driving_twin(execute)
@@ -358,7 +383,7 @@ class BatchRun:
         """Return what is to be told: to the callback given now, else to the one set before."""
         if callback is None and self._wanted.callback is not None:
             return Wanted(self._wanted.callback, self._wanted.interval, lines)
-        return Wanted(callback, _interval(interval), lines)
+        return Wanted(callback, positive_interval(interval), lines)
 
     def _drive(
         self,
@@ -377,7 +402,7 @@ class BatchRun:
         limits: Json = {}
         now = self._clock.now()
         if cost_limit is not None:
-            limits["cost_limit"] = _positive("cost_limit", usd(cost_limit), cost_limit)
+            limits["cost_limit"] = positive("cost_limit", usd(cost_limit), cost_limit)
         if time_limit is not None:
             limits["time_limit_s"] = float(time_limit)
             if time_limit < _SHORTEST:
@@ -406,7 +431,7 @@ class BatchRun:
         self._store.runs.end_waiting(self._run_id, Code.CANCELLED.value, "cancelled", now)
 
     def _cancel_keys(self, keys: Sequence[str]) -> list[str]:
-        asked = _listed("keys", keys)
+        asked = listed("keys", keys)
         there = self._store.jobs.lookup(self._run_id, asked)
         strange = [key for key in asked if key not in there]
         if strange:
@@ -434,7 +459,7 @@ def get_run(
     """Return the handle of a run; raise RunNotFoundError that names similar ones."""
     where = settings.database(database, create=False)
     wanted = settings.project(project)
-    store = _opened(where)
+    store = opened(where)
     if store is None:
         raise RunNotFoundError(
             f"There is no database at {where}. Go to the folder where the run was started, or name "
@@ -442,7 +467,7 @@ def get_run(
         )
     row = store.runs.find(wanted, id_or_name)
     if row is None:
-        raise RunNotFoundError(_not_found(store, wanted, id_or_name))
+        raise RunNotFoundError(not_found(store, wanted, id_or_name))
     return BatchRun(store, row.id)
 
 
@@ -453,52 +478,7 @@ def list_runs(
     database: str | PathLike[str] | None = None,
 ) -> list[BatchRun]:
     """Return a project's runs, newest first; none where there is no database yet."""
-    store = _opened(settings.database(database, create=False))
+    store = opened(settings.database(database, create=False))
     if store is None:
         return []
     return [BatchRun(store, row.id) for row in store.runs.all(settings.project(project), limit)]
-
-
-def _opened(where: str) -> Store | None:
-    """Open a store that closes itself with the last handle; None for a file that is not there."""
-    if "://" not in where and not Path(where).exists():
-        return None
-    store = Store(where)
-    weakref.finalize(store, store.database.close)
-    return store
-
-
-def _not_found(store: Store, project: str, asked: str) -> str:
-    names = [row.name for row in store.runs.all(project, 1_000)]
-    near = get_close_matches(asked, names, 3, 0.5)
-    hint = f"Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
-    if not near:
-        latest = ", ".join(repr(name) for name in names[:5])
-        hint = f"The latest there: {latest}." if names else "There are none in it."
-    return f"There is no run {asked!r} in project {project!r} of {store.shown}. {hint}"
-
-
-def _states(given: str | Sequence[str] | None, known: Sequence[str]) -> list[str] | None:
-    if given is None:
-        return None
-    asked = [given] if isinstance(given, str) else list(given)
-    for one in asked:
-        if one not in known:
-            raise ValidationError(f"there is no state {one!r} here; known: {', '.join(known)}")
-    return [str(one) for one in asked]
-
-
-def _listed(name: str, given: Sequence[str]) -> list[str]:
-    if isinstance(given, str):
-        raise ValidationError(f"{name} must be a list, not the text {given!r}")
-    return list(dict.fromkeys(given))
-
-
-def _interval(seconds: float) -> float:
-    return float(_positive("interval", seconds, seconds))
-
-
-def _positive(name: str, value: float, given: float) -> float:
-    if value <= 0:
-        raise ValidationError(f"{name} must be above 0, not {given}")
-    return value

@@ -13,7 +13,9 @@ from batchkit.store.database import Database
 from batchkit.store.events import Events
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
+from batchkit.store.outlets import Outlet
 from batchkit.store.raws import Raw, Raws, Reading
+from batchkit.store.reports import Reports
 from batchkit.store.rows import (
     AccountRow,
     Answer,
@@ -55,6 +57,7 @@ class Store:
         self.events = Events(self.database)
         self.raws = Raws(self.database)
         self.audit = Audit(self.database)
+        self.reports = Reports(self.database)
 
     @property
     def shown(self) -> str:
@@ -76,6 +79,7 @@ __all__ = [
     "Member",
     "NewJob",
     "Opening",
+    "Outlet",
     "Raw",
     "Reading",
     "RunRow",

@@ -102,13 +102,52 @@ def test_only_some_states_are_written(lite: Scene, tmp_path: Path) -> None:
     assert {row["key"] for row in lines_of(tmp_path / "rows.jsonl")} == {"c", "d"}
 
 
+def test_another_format_is_refused(lite: Scene, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"\.jsonl, \.csv, \.parquet, \.db"):
+        lite.start(["a"]).export(tmp_path / "rows.xlsx")
+
+
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("rows.parquet", "Parquet is not in this version"), ("rows.xlsx", ".jsonl or .csv")],
+    ("text", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("  =1+1", "'  =1+1"),
+        ("+SUM(A1)", "'+SUM(A1)"),
+        ("@now", "'@now"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("-12.50", "-12.50"),
+        ("+49 (30) 123-45", "+49 (30) 123-45"),
+        ("-", "-"),
+        ("a=1", "a=1"),
+        ("one\r\ntwo\rthree", "one\ntwo\nthree"),
+    ],
 )
-def test_another_format_is_refused(lite: Scene, tmp_path: Path, name: str, words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
-        lite.start(["a"]).export(tmp_path / name)
+def test_no_cell_of_a_csv_is_a_formula(
+    lite: Scene, tmp_path: Path, text: str, written: str
+) -> None:
+    lite.answers["a"] = text
+    lite.start(["a"]).execute().export(tmp_path / "rows.csv")
+
+    assert [row["answer"] for row in table(tmp_path / "rows.csv")] == [written]
+
+
+def test_a_csv_has_every_field_of_the_model_before_any_answer(lite: Scene, tmp_path: Path) -> None:
+    lite.start(["a"], template=asking(Invoice)).export(tmp_path / "rows.csv")
+
+    (row,) = table(tmp_path / "rows.csv")
+    assert list(row)[4:11] == [
+        *("supplier", "total", "paid", "kind", "place.city", "place.zip", "lines"),
+    ]
+
+
+def test_every_form_says_where_a_row_comes_from(lite: Scene, tmp_path: Path) -> None:
+    document = {"path": "in/a.txt", "sha256": "ab" * 32}
+    run = lite.start(["a"], template=asking(Invoice), documents=[[document]])
+
+    run.export(tmp_path / "rows.csv")
+
+    (row,) = table(tmp_path / "rows.csv")
+    assert (row["source"], row["source_sha256"]) == ("in/a.txt", "ab" * 32)
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_line(lite: Scene, tmp_path: Path) -> None:
