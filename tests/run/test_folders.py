@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,6 +111,61 @@ def test_a_disk_that_refuses_stops_nothing(lite: Scene, tmp_path: Path) -> None:
 
     assert run.is_complete
     assert lite.said.getvalue().count("The results cannot be written") == 1
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Each file's key, by its place below the folder."""
+    found = sorted(folder.rglob("*.json"))
+    return {str(one.relative_to(folder)): orjson.loads(one.read_bytes())["key"] for one in found}
+
+
+def test_many_files_lie_in_subfolders(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchkit.export.folders.MANY", 5)
+    out = tmp_path / "out"
+    keys = [f"k{n}" for n in range(8)]
+    run = scene.start(keys, results_dir=str(out)).execute()
+
+    before = files(out)
+    assert sorted(before.values()) == keys
+    assert all(re.fullmatch(r"part-[0-9a-f]{2}/k\d\.json", name) for name in before)
+    for name in (*list(before)[:3],):
+        (out / name).unlink()
+
+    run.resume()
+
+    assert files(out) == before
+
+
+def test_a_run_that_grows_keeps_the_files_it_has(
+    lite: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a retried job's file is the one it had."""
+    monkeypatch.setattr("batchkit.export.folders.MANY", 2)
+    monkeypatch.setattr("batchkit.export.folders._SPREAD", 2)
+    out = tmp_path / "out"
+    lite.invalid("A")
+    run = lite.start(["a", "A"], results_dir=str(out)).execute()
+    first = files(out)
+    lite.add(["b", "x/y"])
+    lite.open()
+    run.execute()
+    lite.add([f"k{n}" for n in range(5)])
+    lite.open()
+    run.execute()
+    before = files(out)
+    lite.answers.clear()
+
+    run.retry(codes=["invalid_request"])
+    run.execute()
+
+    after = files(out)
+    assert first.items() <= after.items()
+    assert after == before
+    assert sorted(after.values()) == sorted(["A", "a", "b", "x/y", *(f"k{n}" for n in range(5))])
+    assert {name.count("/") for name in after} == {0, 1, 2}
+    assert write_results(lite.handle(), out) == 0
 
 
 @pytest.mark.parametrize("key", ["a", "Invoice 7.pdf", "ünïcode", "a-b_c~2", "2026-11-20"])
