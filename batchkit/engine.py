@@ -56,6 +56,12 @@ class _Worker:
     submitter: Submitter
     hindrances: dict[int, tuple[Waiting, str]] = field(default_factory=dict)
     error: BaseException | None = None
+    thread: threading.Thread | None = None
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its thread lives, perhaps in a call that nobody waited for."""
+        return self.thread is not None and self.thread.is_alive()
 
 
 class Engine:
@@ -79,6 +85,7 @@ class Engine:
         self._store = store
         self._clock = clock or SystemClock()
         self._providers = dict(providers or {})
+        self._loaded: list[Provider] = []
         self._console = console or Console("error")
         self._types = types or {}
         self._pace = pace or Pace(scale=float(os.environ.get("BATCHKIT_PACE", "1")))
@@ -104,13 +111,22 @@ class Engine:
         about every ``interval`` seconds. Raises ConfigError without a key, AccountMismatchError if
         the key at hand cannot see the runs' batches.
         """
-        self._prepare(run_ids)
-        with self._leases_renewed():
-            if once:
-                return self._drive_once(run_ids, stop, on_tick)
-            if not isinstance(self._clock, SystemClock):
-                return self._drive_here(run_ids, stop, max_wait, on_tick)
-            return self._drive_threads(run_ids, stop, max_wait, on_tick, interval)
+        try:
+            self._prepare(run_ids)
+            with self._leases_renewed():
+                if once:
+                    return self._drive_once(run_ids, stop, on_tick)
+                if not isinstance(self._clock, SystemClock):
+                    return self._drive_here(run_ids, stop, max_wait, on_tick)
+                return self._drive_threads(run_ids, stop, max_wait, on_tick, interval)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the connections of the providers made here, once nobody is in a call."""
+        if not any(worker.is_at_work for worker in self._workers.values()):
+            for provider in self._loaded:
+                registry.close(provider)
 
     @contextmanager
     def _leases_renewed(self) -> Iterator[None]:
@@ -265,6 +281,7 @@ class Engine:
                 name=f"batchkit-{name}",
                 daemon=True,
             )
+            worker.thread = thread
             thread.start()
             threads[name] = thread
         return threads
@@ -408,6 +425,7 @@ class Engine:
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:
             self._providers[name] = registry.load(name)
+            self._loaded.append(self._providers[name])
         return self._providers[name]
 
     def _bind(self, run: RunRow, lane_id: int, bound: int | None, worker: _Worker) -> None:

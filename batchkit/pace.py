@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+SLOWEST_UPLOAD = 100_000.0
+"""Bytes a second that a line must carry for a create to come through that holds its requests."""
+
+
+def sending(size: int) -> timedelta:
+    """Return how much longer than a small one a create of so many bytes may be under way."""
+    return timedelta(seconds=size / SLOWEST_UPLOAD)
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

@@ -99,6 +99,26 @@ class Cluster:
         """Run a statement outside any transaction, in the database `postgres`."""
         self._connect().execute(statement)
 
+    def crash(self) -> None:
+        """Stop the server at once, as a crash of it does: whoever is connected is cut off."""
+        self._tell("crash")
+
+    def revive(self) -> None:
+        """Start a server that has crashed; its database is recovered from its log."""
+        self._tell("revive")
+
+    def _tell(self, word: str) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.write(f"{word}\n".encode())
+        self._keeper.stdin.flush()
+        answer = self._keeper.stdout.readline().decode().strip()
+        if answer != str(self.socket):
+            raise PostgresMissingError(answer or "its keeper died")
+
     def stop(self) -> None:
         """Stop the server and delete its files."""
         if self._connection is not None:
@@ -124,11 +144,11 @@ class Cluster:
         )
 
 
-def start() -> Cluster:
-    """Start a server, or raise PostgresMissingError."""
+def start(*, durable: bool = False) -> Cluster:
+    """Start a server, or raise PostgresMissingError; a ``durable`` one may crash and be revived."""
     binaries = find_binaries()
     keeper = subprocess.Popen(
-        [sys.executable, "-I", __file__, str(binaries)],
+        [sys.executable, "-I", __file__, str(binaries), "durable" if durable else "quick"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the tests; the keeper ends when they have
@@ -144,14 +164,24 @@ def start() -> Cluster:
 # What follows runs in the keeper.
 
 
-def keep(binaries: Path, control: IO[bytes]) -> None:
-    """Serve until `control` closes; print the socket's folder, or why there is none."""
+def keep(binaries: Path, control: IO[bytes], *, durable: bool) -> None:
+    """Serve until `control` closes; print the socket's folder, or why there is none.
+
+    A line `crash` stops the server at once, a line `revive` starts it again.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bk-pg-", dir=_short_folder()))
     server: subprocess.Popen[bytes] | None = None
     try:
-        server = _serve(binaries, folder)
+        binaries, who = _settle(binaries, folder)
+        server = _serve(binaries, folder, who, durable=durable)
         print(folder, flush=True)
-        control.read()
+        for line in control:
+            if line.strip() == b"crash":
+                server.send_signal(signal.SIGQUIT)
+                server.wait(timeout=10)
+            else:
+                server = _serve(binaries, folder, who, durable=durable)
+            print(folder, flush=True)
     except (OSError, subprocess.SubprocessError, PostgresMissingError) as error:
         print(" ".join(str(error).split()), flush=True)
     finally:
@@ -168,7 +198,8 @@ def _short_folder() -> str:
     return "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
 
 
-def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _settle(binaries: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Make a database's files; return the binaries that can be run, and as whom."""
     who = _servant()
     if who:
         folder.chmod(0o755)
@@ -180,8 +211,6 @@ def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
         account = pwd.getpwnam(who["user"])
         for path in (folder, data):
             os.chown(path, account.pw_uid, account.pw_gid)
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(folder)}
-    common: dict[str, Any] = {"env": environment, "cwd": folder, **who}
     words = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
     made = subprocess.run(
         [str(binaries / "initdb"), "-D", str(data), *words],
@@ -189,11 +218,25 @@ def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
         text=True,
         errors="replace",
         check=False,
-        **common,
+        **_common(folder, who),
     )
     if made.returncode:
         raise PostgresMissingError(f"initdb failed: {made.stderr}")
+    return binaries, who
+
+
+def _common(folder: Path, who: dict[str, Any]) -> dict[str, Any]:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": str(folder)}
+    return {"env": environment, "cwd": folder, **who}
+
+
+def _serve(
+    binaries: Path, folder: Path, who: dict[str, Any], *, durable: bool
+) -> subprocess.Popen[bytes]:
+    data = folder / "data"
     settings = {**_SETTINGS, "unix_socket_directories": str(folder)}
+    if durable:
+        settings |= {"synchronous_commit": "on", "full_page_writes": "on"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     log = folder / "log"
     with log.open("wb") as out:
@@ -202,7 +245,7 @@ def _serve(binaries: Path, folder: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            **common,
+            **_common(folder, who),
         )
     _wait_until_ready(server, data / "postmaster.pid", log)
     return server
@@ -254,4 +297,4 @@ if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    keep(Path(sys.argv[1]), sys.stdin.buffer)
+    keep(Path(sys.argv[1]), sys.stdin.buffer, durable=sys.argv[2] == "durable")

@@ -111,6 +111,21 @@ class Lister(Protocol):
         ...
 
 
+@runtime_checkable
+class Closer(Protocol):
+    """What a provider may have besides: connections to close. A call after it opens others."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+def close(provider: Provider) -> None:
+    """Let a provider that has connections close them."""
+    if isinstance(provider, Closer):
+        provider.close()
+
+
 def names() -> list[str]:
     """Return the names of all installed providers, sorted."""
     return sorted(entry.name for entry in entry_points(group=GROUP))

@@ -25,7 +25,15 @@ from batchkit.model import (
     Traits,
     Window,
 )
-from batchkit.providers import anthropic_answers, anthropic_bodies, calls, keys, rows, spooling
+from batchkit.providers import (
+    anthropic_answers,
+    anthropic_bodies,
+    calls,
+    deadlines,
+    keys,
+    rows,
+    spooling,
+)
 from batchkit.providers.screening import problems
 from batchkit.providers.searching import search
 from batchkit.providers.splicing import Splice
@@ -87,7 +95,7 @@ class Anthropic:
 
     Key and base URL come from ``ANTHROPIC_API_KEY`` (or ``ANTHROPIC_AUTH_TOKEN``) and
     ``ANTHROPIC_BASE_URL`` unless given; they are read at the first call, not here. ``timeout``
-    replaces every read timeout, in seconds.
+    replaces every read timeout, ``deadline`` the total time of every call, in seconds.
     """
 
     name = "anthropic"
@@ -117,10 +125,12 @@ class Anthropic:
         api_key: str | None = None,
         base_url: str | None = None,
         timeout: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
+        self._deadline = deadline
         self._lock = threading.Lock()
         self._url: str | None = None
         self._secret: tuple[str, str] | None = None
@@ -155,7 +165,8 @@ class Anthropic:
         import httpx2
 
         body = Splice(spool.path, b'{"requests":[', b"]}")
-        with self._routed(), self._calling(creating=True) as call:
+        seconds = calls.for_upload(len(body))
+        with self._routed(), self._calling(seconds, creating=True) as call:
             raw = self._client().post(
                 _BATCHES,
                 content=body,
@@ -221,7 +232,7 @@ class Anthropic:
         if not status.ended:
             raise ProviderUnavailable(f"{ref} has no results yet: it is {status.word}.")
         url = self._results_url(body)
-        with self._calling(), self._streamed(url) as response:
+        with self._calling(calls.CREATE_SECONDS), self._streamed(url) as response:
             saved = spooling.save(response, to / "results.jsonl")
         return spooling.whole([saved], status.total or 0)
 
@@ -241,7 +252,7 @@ class Anthropic:
         import httpx2
 
         try:
-            with self._calling(creating=True) as call:
+            with self._calling(calls.CREATE_SECONDS, creating=True) as call:
                 raw = self._client().post(
                     self.traits.endpoint,
                     body=anthropic_bodies.body(request),
@@ -252,6 +263,13 @@ class Anthropic:
         except ProviderRefused as error:
             return rows.refused("ask", error)
         return anthropic_answers.message_outcome("ask", got.body, got.headers.get("request-id"))
+
+    def close(self) -> None:
+        """Close the connections; the next call opens others."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
 
     def _batch(self, ref: str) -> Json:
         with self._calling() as call:
@@ -330,10 +348,14 @@ class Anthropic:
     def _routed(self) -> AbstractContextManager[None]:
         return calls.routed(self._base(), "ANTHROPIC_BASE_URL")
 
-    def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
+    def _calling(
+        self, seconds: float = calls.LOOK_DEADLINE, *, creating: bool = False
+    ) -> AbstractContextManager[calls.Call]:
         import anthropic
 
-        return calls.calling(calls.Call(anthropic, self.name, self._key()[1], creating))
+        seconds = self._deadline or seconds
+        secret = self._key()[1]
+        return calls.calling(calls.Call(anthropic, self.name, secret, seconds, creating))
 
     def _client(self) -> anthropic.Anthropic:
         import anthropic
@@ -348,6 +370,7 @@ class Anthropic:
                     base_url=self._base(),
                     # A retry after a lost answer is a second batch, and the steps do the waiting.
                     max_retries=0,
+                    http_client=deadlines.http_client(anthropic),
                 )
             return self._made
 

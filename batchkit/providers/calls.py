@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from batchkit import pace
 from batchkit.errors import (
     ProviderError,
     ProviderGarbled,
@@ -24,6 +25,8 @@ from batchkit.errors import (
     ProviderUnavailable,
 )
 from batchkit.model import Json
+from batchkit.providers import deadlines
+from batchkit.providers.deadlines import Deadline
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,6 +34,14 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 60.0
 CREATE_SECONDS = 600.0
+"""Waits for one read or write."""
+
+LOOK_DEADLINE = 180.0
+"""Seconds that a call has in total which asks, lists, cancels or deletes."""
+
+SENDING_RATE = pace.SLOWEST_UPLOAD
+COMING_RATE = 16_000.0
+"""Bytes a second below which an upload, a download is given up after its first ten minutes."""
 
 ACCOUNT_CODES = frozenset(
     {
@@ -59,11 +70,15 @@ _WORDS = 500
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls whom, for the words of an error; ``creating`` calls may act unseen."""
+    """Who calls whom, for the words of an error; ``creating`` calls may act unseen.
+
+    ``seconds`` is how long the call may take in total, whatever trickles in meanwhile.
+    """
 
     sdk: ModuleType
     name: str
     secret: str
+    seconds: float
     creating: bool = False
 
 
@@ -78,11 +93,33 @@ class Reply:
 
 @contextmanager
 def calling(call: Call) -> Iterator[Call]:
-    """Turn whatever an SDK or its HTTP library raises into one of our three errors."""
+    """Turn whatever an SDK or its HTTP library raises into one of our three errors.
+
+    A call whose time is up is a ProviderUnavailable, however it ended.
+    """
+    with Deadline(call.seconds) as deadline:
+        try:
+            with _translated(call):
+                yield call
+        except ProviderError as error:
+            if deadline.passed:
+                raise _late(call) from error
+            raise
+    if deadline.passed:
+        raise _late(call)
+
+
+def coming(size: int) -> None:
+    """Say that so many bytes of a body have come: the call in hand has time for more."""
+    deadlines.earn(size / COMING_RATE)
+
+
+@contextmanager
+def _translated(call: Call) -> Iterator[None]:
     import httpx2
 
     try:
-        yield call
+        yield
     except call.sdk.APIStatusError as error:
         # Not "from error": the SDK's own words may hold a piece of the key.
         raise from_status(call, error.response) from None
@@ -122,6 +159,11 @@ def routed(url: str, variable: str) -> Iterator[None]:
             error.args = (f"{said}. {url} has no batch API at this path: check {variable}.",)
             error.reason = "account"
         raise
+
+
+def for_upload(size: int) -> float:
+    """Return the seconds that a call has in total which sends so many bytes."""
+    return CREATE_SECONDS + size / SENDING_RATE
 
 
 def waits(seconds: float) -> httpx2.Timeout:
@@ -296,6 +338,12 @@ def _unreachable(call: Call, cause: BaseException) -> ProviderUnavailable:
     return ProviderUnavailable(
         f"{call.name} could not be asked ({type(cause).__name__}: {said}).",
         maybe=call.creating and not _never_arrived(cause),
+    )
+
+
+def _late(call: Call) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"{call.name} was given {call.seconds:g} seconds and was not done.", maybe=call.creating
     )
 
 

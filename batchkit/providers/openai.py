@@ -25,7 +25,15 @@ from batchkit.model import (
     Traits,
     Window,
 )
-from batchkit.providers import calls, keys, openai_answers, openai_bodies, rows, spooling
+from batchkit.providers import (
+    calls,
+    deadlines,
+    keys,
+    openai_answers,
+    openai_bodies,
+    rows,
+    spooling,
+)
 from batchkit.providers.encoding import mapping
 from batchkit.providers.openai_names import (
     CHAT_NAMES,
@@ -33,7 +41,7 @@ from batchkit.providers.openai_names import (
     RESPONSES_NAMES,
     RESPONSES_REFUSED,
 )
-from batchkit.providers.screening import problems
+from batchkit.providers.screening import files_too_large, problems
 from batchkit.providers.searching import search
 
 if TYPE_CHECKING:
@@ -49,7 +57,7 @@ LIMITS = Limits(
     models="one",
     queue="tokens",
 )
-_FILES_BYTES = 50_000_000
+_ALL_FILES = 50_000_000
 _FILES = (("output_file_id", "output.jsonl"), ("error_file_id", "errors.jsonl"))
 _TOKEN = "batchkit_token"
 _MODERN = ("gpt-5", "gpt-6", "o1", "o3", "o4")
@@ -59,7 +67,8 @@ class OpenAIResponses:
     """OpenAI batches of ``/v1/responses`` requests.
 
     Key and base URL come from ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL`` unless given; they are
-    read at the first call, not here. ``timeout`` replaces every read timeout, in seconds.
+    read at the first call, not here. ``timeout`` replaces every read timeout, ``deadline`` the
+    total time of every call, in seconds.
     """
 
     name = "openai"
@@ -82,8 +91,9 @@ class OpenAIResponses:
         api_key: str | None = None,
         base_url: str | None = None,
         timeout: float | None = None,
+        deadline: float | None = None,
     ) -> None:
-        self._desk = Desk(self.name, api_key, base_url, timeout)
+        self._desk = Desk(self.name, api_key, base_url, timeout, deadline)
 
     def account(self) -> Account:
         """Return whose key is at hand; raise ConfigError if there is none."""
@@ -91,7 +101,7 @@ class OpenAIResponses:
 
     def check(self, request: Request) -> list[str]:
         """Say what would make OpenAI turn the request away."""
-        return [*problems(request, self.traits, self.limits), *_files_too_large(request)]
+        return [*problems(request, self.traits, self.limits), *files_too_large(request, _ALL_FILES)]
 
     def encode(self, request: Request, custom_id: str) -> bytes:
         """Return the line, exactly as sent, without a line end."""
@@ -141,6 +151,10 @@ class OpenAIResponses:
         body = openai_bodies.responses_body(request)
         return self._desk.ask(self.traits.endpoint, body, openai_answers.responses_outcome)
 
+    def close(self) -> None:
+        """Close the connections; the next call opens others."""
+        self._desk.close()
+
 
 class OpenAIChat:
     """Batches of ``/v1/chat/completions`` requests, OpenAI's or a compatible server's.
@@ -168,8 +182,9 @@ class OpenAIChat:
         api_key: str | None = None,
         base_url: str | None = None,
         timeout: float | None = None,
+        deadline: float | None = None,
     ) -> None:
-        self._desk = Desk(self.name, api_key, base_url, timeout)
+        self._desk = Desk(self.name, api_key, base_url, timeout, deadline)
 
     def account(self) -> Account:
         """Return whose key is at hand; raise ConfigError if there is none."""
@@ -177,7 +192,7 @@ class OpenAIChat:
 
     def check(self, request: Request) -> list[str]:
         """Say what would make the server turn the request away."""
-        return [*problems(request, self.traits, self.limits), *_files_too_large(request)]
+        return [*problems(request, self.traits, self.limits), *files_too_large(request, _ALL_FILES)]
 
     def encode(self, request: Request, custom_id: str) -> bytes:
         """Return the line, exactly as sent, without a line end."""
@@ -227,6 +242,10 @@ class OpenAIChat:
             self.traits.endpoint, self._body(request), openai_answers.chat_outcome
         )
 
+    def close(self) -> None:
+        """Close the connections; the next call opens others."""
+        self._desk.close()
+
     def _body(self, request: Request) -> Json:
         own = self._desk.base_url() == BASE_URL
         return openai_bodies.chat_body(request, modern=own or request.model.startswith(_MODERN))
@@ -236,12 +255,18 @@ class Desk:
     """The calls that both of OpenAI's APIs share: files and batches over one client."""
 
     def __init__(
-        self, name: str, api_key: str | None, base_url: str | None, timeout: float | None
+        self,
+        name: str,
+        api_key: str | None,
+        base_url: str | None,
+        timeout: float | None,
+        deadline: float | None,
     ) -> None:
         self._name = name
         self._api_key = api_key
         self._base_url = base_url
         self._timeout = timeout
+        self._deadline = deadline
         self._lock = threading.Lock()
         self._url: str | None = None
         self._secret: str | None = None
@@ -263,7 +288,7 @@ class Desk:
         with (
             spool.path.open("rb") as file,
             self._routed(),
-            self._calling(creating=True) as call,
+            self._calling(calls.for_upload(spool.bytes), creating=True) as call,
         ):
             raw = self._client().files.with_raw_response.create(
                 file=(name, file), purpose="batch", timeout=self._wait(calls.CREATE_SECONDS)
@@ -315,7 +340,7 @@ class Desk:
     def _create(self, endpoint: str, file_ref: str, metadata: dict[str, str] | None) -> Created:
         import openai
 
-        with self._calling(creating=True) as call:
+        with self._calling(calls.CREATE_SECONDS, creating=True) as call:
             raw = self._client().batches.with_raw_response.create(
                 input_file_id=file_ref,
                 endpoint=cast(Any, endpoint),
@@ -384,7 +409,7 @@ class Desk:
         import httpx2
 
         try:
-            with self._calling(creating=True) as call:
+            with self._calling(calls.CREATE_SECONDS, creating=True) as call:
                 raw = self._client().post(
                     endpoint.removeprefix("/v1"),
                     body=body,
@@ -395,6 +420,13 @@ class Desk:
         except ProviderRefused as error:
             return rows.refused("ask", error)
         return read("ask", got.body, got.headers.get("x-request-id"))
+
+    def close(self) -> None:
+        """Close the client; the next call makes another."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
 
     def _batch(self, ref: str) -> Json:
         with self._calling() as call:
@@ -419,7 +451,7 @@ class Desk:
 
     def _save(self, file_ref: str, path: Path) -> spooling.Saved:
         with (
-            self._calling(),
+            self._calling(calls.CREATE_SECONDS),
             self._client().files.with_streaming_response.content(
                 file_ref,
                 extra_headers=spooling.IDENTITY,
@@ -431,10 +463,13 @@ class Desk:
     def _routed(self) -> AbstractContextManager[None]:
         return calls.routed(self.base_url(), "OPENAI_BASE_URL")
 
-    def _calling(self, *, creating: bool = False) -> AbstractContextManager[calls.Call]:
+    def _calling(
+        self, seconds: float = calls.LOOK_DEADLINE, *, creating: bool = False
+    ) -> AbstractContextManager[calls.Call]:
         import openai
 
-        return calls.calling(calls.Call(openai, self._name, self._key(), creating))
+        seconds = self._deadline or seconds
+        return calls.calling(calls.Call(openai, self._name, self._key(), seconds, creating))
 
     def _client(self) -> openai.OpenAI:
         import openai
@@ -448,6 +483,7 @@ class Desk:
                     project=settings.read("OPENAI_PROJECT_ID"),
                     # A retry after a lost answer is a second batch, and the steps do the waiting.
                     max_retries=0,
+                    http_client=deadlines.http_client(openai),
                 )
             return self._made
 
@@ -463,10 +499,3 @@ class Desk:
 
 def _outcomes(files: Download, read: openai_answers.Reader) -> Iterator[Outcome]:
     return rows.outcomes(files, lambda row, id_: openai_answers.outcome(row, id_, read))
-
-
-def _files_too_large(request: Request) -> list[str]:
-    size = sum(len(item.data) for item in request.attachments if item.document.kind != "text")
-    if size <= _FILES_BYTES:
-        return []
-    return [f"The files of one request hold {size:,} bytes, OpenAI takes {_FILES_BYTES:,}."]

@@ -27,6 +27,14 @@ def problems(request: Request, traits: Traits, limits: Limits) -> list[str]:
     ]
 
 
+def files_too_large(request: Request, most: int) -> list[str]:
+    """Return what stands against a request's files, pictures and PDFs, together."""
+    size = sum(len(item.data) for item in request.attachments if item.document.kind != "text")
+    if size <= most:
+        return []
+    return [f"The files of one request hold {size:,} bytes, OpenAI takes {most:,}."]
+
+
 def _contents(request: Request) -> Iterator[str]:
     if not request.model.strip():
         yield "model is empty: say which one with model=."

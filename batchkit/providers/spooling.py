@@ -12,6 +12,7 @@ import orjson
 
 from batchkit.errors import ProviderGarbled
 from batchkit.model import Download
+from batchkit.providers import calls
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,7 +78,8 @@ def whole(saved: Sequence[Saved], at_least: int) -> Download:
 
 def _write(response: httpx2.Response, part: Path) -> None:
     with part.open("wb") as file:
-        for chunk in response.iter_bytes(CHUNK):
+        for chunk in response.iter_bytes():  # as it comes
+            calls.coming(len(chunk))
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())

@@ -8,6 +8,7 @@ happened, and asks the provider.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from typing import TypeAlias
 from batchkit import states
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
-from batchkit.pace import Pace
+from batchkit.pace import Pace, sending
 from batchkit.providers import Provider
 from batchkit.spools import Spools, taken_over
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
@@ -32,7 +33,7 @@ _APART = timedelta(seconds=120)
 """How far apart, by the provider's clock, two looks must be that find nothing."""
 
 _CLIENT_TIMEOUT = timedelta(seconds=900)
-"""After which no create of ours can still be under way, by the provider's clock."""
+"""After which no small create of ours can still be under way, by the provider's clock."""
 
 _ENOUGH_LOOKS = 9
 """Complete looks that take longer than all of that, should the provider's clock stand still."""
@@ -385,12 +386,14 @@ class Submitter:
 
         Ours may have been set since.
         """
-        if looks >= _ENOUGH_LOOKS:
+        under_way = self._under_way(batch)
+        more = (under_way - _CLIENT_TIMEOUT).total_seconds() / self._pace.longest_look
+        if looks >= _ENOUGH_LOOKS + math.ceil(more):
             return True
         if batch.looked_at is None or there - batch.looked_at < _APART:
             return False
         since = batch.looked_at if batch.heard_at is None else batch.heard_at
-        return there - since >= _CLIENT_TIMEOUT
+        return there - since >= under_way
 
     def _unsend(
         self, batch: BatchRow, lease: int, now: datetime, *, keep_file: bool, at: datetime
@@ -434,7 +437,15 @@ class Submitter:
     def _window(self, batch: BatchRow, now: datetime) -> Window:
         """When it may have arrived, by the provider's clock as far as that is known."""
         about = batch.heard_at or batch.intent_at or now
-        return Window(about - _SLACK, about + _CLIENT_TIMEOUT + _SLACK)
+        return Window(about - _SLACK, about + self._under_way(batch) + _SLACK)
+
+    def _under_way(self, batch: BatchRow) -> timedelta:
+        """Return after how long no create of ours can still be under way.
+
+        One that carries its requests takes as long as they do.
+        """
+        carried = 0 if self._provider.traits.stages else batch.bytes
+        return _CLIENT_TIMEOUT + sending(carried)
 
     def _spool(self, batch: BatchRow) -> Spool:
         lane = self._store.jobs.lane(batch.lane_id or 0)

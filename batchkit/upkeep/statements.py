@@ -34,9 +34,17 @@ def compared(store: Store, run: RunRow) -> Findings:
     Free: it reads. Raises ConfigError without a key, AccountMismatchError with another account's,
     ProviderUnavailable where nobody answers.
     """
+    at_hand: dict[str, Provider] = {}
+    try:
+        return _compared(store, run, at_hand)
+    finally:
+        for provider in at_hand.values():
+            providers.close(provider)
+
+
+def _compared(store: Store, run: RunRow, at_hand: dict[str, Provider]) -> Findings:
     found = Findings()
     accepted = [one for one in store.batches.of_run(run.id) if one.ref and one.state != "void"]
-    at_hand: dict[str, Provider] = {}
     for lane in store.jobs.lanes(run.id):
         if not lane.provider:
             continue

@@ -36,6 +36,7 @@ class Heard:
     path: str
     headers: dict[str, str]
     body: bytes
+    port: int = 0
 
 
 class Script:
@@ -84,7 +85,8 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            script.heard.append(Heard(self.command, self.path, headers, body))
+            port = self.client_address[1]
+            script.heard.append(Heard(self.command, self.path, headers, body, port))
             say = script.next()
             if say.how == "hang":
                 script.over.wait()
