@@ -6,16 +6,19 @@ import asyncio
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from batchkit.builder import keys, wishes
-from batchkit.builder.adding import Adding, failed_row
+from batchkit.builder import fanning, keys, wishes
+from batchkit.builder.adding import Adding, Named, failed_row
 from batchkit.builder.asking import DEFAULT_MAX_TOKENS, BadInput, split_defaults, with_defaults
 from batchkit.builder.estimating import estimated
+from batchkit.builder.fanning import Models
 from batchkit.builder.identity import OnChange
 from batchkit.builder.job import FilePath, Job
 from batchkit.builder.listing import Jobs
 from batchkit.builder.registry import Registry
+from batchkit.builder.sourcing import Rows, from_folder, source_of
 from batchkit.builder.starting import Start
 from batchkit.builder.templates import Templates, checked_amount, checked_attempts
 from batchkit.builder.trying import Trials
@@ -27,6 +30,7 @@ from batchkit.providers import Provider
 from batchkit.results import JobResult
 from batchkit.run import BatchRun
 from batchkit.run.progress import OnProgress
+from batchkit.store import NewJob
 
 
 class Batch:
@@ -78,6 +82,8 @@ class Batch:
         self._templates = Templates(self._registry)
         self._adding = Adding(self._templates)
         self._keys = keys.Keys()
+        self._bases = keys.Keys()
+        self._models: list[Json] = []
         self._fields: Json = {}
         self._params: Json = {}
         self._told_default = False
@@ -104,11 +110,22 @@ class Batch:
     def set_default_params(self, **params: Any) -> Batch:
         """Set what jobs added from now on take where they say nothing: model, max_tokens, …
 
-        None takes a default back. Raises ProviderNotFoundError for a model nobody serves.
+        ``models=[…]`` asks several models each time, see ``add_job``; the later one of ``model``
+        and ``models`` counts. None takes a default back. Raises ProviderNotFoundError for a model
+        nobody serves.
         """
-        fields, named = split_defaults(params)
+        asked = {name: params.get(name) for name in ("model", "models") if name in params}
+        if all(asked.values()) and len(asked) > 1:
+            raise ValidationError("model and models were both given: give one of the two.")
+        models = fanning.checked(asked["models"]) if asked.get("models") is not None else []
+        fields, named = split_defaults({n: v for n, v in params.items() if n != "models"})
+        if models:
+            fields["model"] = None
         fields, named = {**self._fields, **fields}, {**self._params, **named}
-        self._templates.check_defaults(fields, named)
+        for one in models or [{}]:
+            more, own = split_defaults(one)
+            self._templates.check_defaults({**fields, **more}, {**named, **own})
+        self._models = models if asked else self._models
         self._fields, self._params = fields, named
         return self
 
@@ -176,13 +193,16 @@ class Batch:
         price: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        models: Models | None = None,
         **params: Any,
     ) -> Batch:
         """Add one job: ``messages``, or ``prompt`` with ``file`` or ``files``; checked at once.
 
         ``params`` are the provider's own parameters, checked by name; ``extra_body`` passes as it
-        is. ``price`` is USD per million tokens as billed in batch. Raises ValidationError,
-        ProviderNotFoundError, or KeyConflictError for a ``key`` that was added before.
+        is. ``price`` is USD per million tokens as billed in batch. ``models`` makes a job for each
+        model, under ``<key>@<model>``; an entry is a name, or a mapping with ``model`` and what
+        holds for it alone. Raises ValidationError, ProviderNotFoundError, or KeyConflictError for
+        a ``key`` that was added before.
         """
         job = Job(
             messages=messages,
@@ -202,7 +222,7 @@ class Batch:
             extra_body=extra_body,
             params=params,
         )
-        self._add(job)
+        self._add(job, models)
         return self
 
     def add_jobs(self, iterable: Iterable[Mapping[str, Any] | Job]) -> Batch:
@@ -216,6 +236,54 @@ class Batch:
                 raise ValidationError(
                     f"add_jobs takes mappings of add_job's arguments, not {type(one).__name__}."
                 )
+        return self
+
+    def add_folder(
+        self,
+        folder: str | os.PathLike[str],
+        pattern: str = "**/*",
+        *,
+        prefix: str = "",
+        **job: Any,
+    ) -> Batch:
+        """Add a job for each file below a folder that fits the pattern, in order of their paths.
+
+        ``job`` are ``add_job``'s arguments. A job's key is the file's path below the folder, with
+        ``prefix`` before it. Hidden files are left out; ``**`` stands for any number of folders,
+        upper and lower case are one. Raises ValidationError if there is no such folder or file.
+        """
+        for arguments in from_folder(folder, pattern, prefix, job):
+            self.add_job(**arguments)
+        return self
+
+    def add_rows(
+        self,
+        rows: str | os.PathLike[str] | Iterable[Mapping[str, Any]] | None = None,
+        *,
+        prompt: str,
+        key: str | None = None,
+        sql: str | None = None,
+        url: str | os.PathLike[str] | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        metadata: Sequence[str] | Mapping[str, Any] | None = None,
+        models: Models | None = None,
+        **job: Any,
+    ) -> Batch:
+        """Add a job for each row of a CSV, TSV, JSONL or Parquet file, a query, or an iterable.
+
+        ``prompt``, ``key``, ``system`` and ``file`` are Jinja templates, filled in with the row's
+        columns; ``row`` is the whole row. ``sql`` runs on the database at ``url``: a SQLAlchemy
+        URL, or the path of a SQLite file. ``metadata`` lists columns that go with the result.
+        Streamed. Raises ValidationError that names the row and what is wrong with it, and
+        KeyConflictError that names both rows of a key.
+        """
+        source = source_of(rows, sql, url, delimiter, encoding)
+        given = {**job, "prompt": prompt, "key": key, "metadata": metadata}
+        lenient = self._wishes.on_bad_input == "fail"
+        Rows(source, given, lenient=lenient).add(
+            lambda job, problem: self._add(Job.of_arguments(job), models, problem)
+        )
         return self
 
     def estimate(self) -> Json:
@@ -289,19 +357,36 @@ class Batch:
             models=self._templates.models,
         )
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: Job, models: Models | None = None, problem: str | None = None) -> None:
+        """Add a job, or one for each model; ``problem`` says why it cannot be asked at all."""
         if job.key is not None:
             keys.checked(job.key)
+        if models is not None:
+            self._add_fanned(job, fanning.checked(models), problem)
+        elif self._models and job.model is None:
+            self._add_fanned(job, self._models, problem)
+        else:
+            self._draft.add(self._row(job, self._key_of, problem))
+
+    def _add_fanned(self, job: Job, models: Sequence[Json], problem: str | None) -> None:
+        """Add a job for each model; none if one of them is refused."""
+        asked = fanning.fanned(job, models)
+        rows = [self._row(one, lambda _job, _derived, _digest: "", problem) for one in asked]
+        base = job.key or self._bases.derive(fanning.base_of(with_defaults(job, self._fields, {})))
+        for one, row in zip(asked, rows, strict=True):
+            named = replace(one, key=keys.checked(f"{base}@{one.model}"))
+            self._draft.add(replace(row, key=self._key_of(named, "", row.digest)))
+
+    def _row(self, job: Job, named: Named, problem: str | None = None) -> NewJob:
         filled = with_defaults(job, self._fields, self._params)
+        if problem is not None:
+            return failed_row(filled, problem, named)
         try:
-            row = self._adding.row(
-                filled, self._wishes.brakes, self._clock.now().date(), self._key_of
-            )
+            return self._adding.row(filled, self._wishes.brakes, self._clock.now().date(), named)
         except BadInput as error:
             if self._wishes.on_bad_input == "raise":
                 raise ValidationError(str(error)) from error.__cause__
-            row = failed_row(filled, str(error), self._key_of)
-        self._draft.add(row)
+            return failed_row(filled, str(error), named)
 
     def _key_of(self, job: Job, derived: str, digest: bytes) -> str:
         if job.key is None:

@@ -81,6 +81,14 @@ class Job:
                 values.pop("response_schema", None)
         return cls(**values)
 
+    @classmethod
+    def of_arguments(cls, arguments: Mapping[str, Any]) -> Job:
+        """Return what ``add_job`` makes of these; what is no field is the provider's parameter."""
+        known = {one.name for one in fields(cls)} - {"params", "response_schema"}
+        own = {name: value for name, value in arguments.items() if name in known}
+        params = {name: value for name, value in arguments.items() if name not in known}
+        return cls(**own, params=params)
+
     def arguments(self) -> Json:
         """Return it as keyword arguments for ``add_job``."""
         if self.response_model is None and self.response_schema is not None:

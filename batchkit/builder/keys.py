@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
 from batchkit.errors import ValidationError
 
 _LONGEST = 1_000
+_QUESTION = "prompt-"
+_OF_QUESTION = re.compile(rf"{_QUESTION}[0-9a-f]{{16}}(~\d+)?@")
 
 
 class Keys:
@@ -64,9 +67,14 @@ def of_content(digest: bytes) -> str:
     return digest.hex()[:16]
 
 
+def of_question(asked: bytes) -> str:
+    """Return what the keys of a job without files begin with, where several models are asked."""
+    return f"{_QUESTION}{blake2b(asked, digest_size=8).hexdigest()}"
+
+
 def is_of_content(key: str, digest: bytes) -> bool:
     """Say whether a key was derived from this content."""
-    return key.partition("~")[0] == of_content(digest)
+    return key.partition("~")[0] == of_content(digest) or _OF_QUESTION.match(key) is not None
 
 
 def _mark(key: str) -> int:
