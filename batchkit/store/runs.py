@@ -18,7 +18,17 @@ from batchkit.store import local, revival
 from batchkit.store.database import Database
 from batchkit.store.events import note
 from batchkit.store.rows import RunRow, made
-from batchkit.store.tables import attempts, batches, events, jobs, lanes, members, runs, templates
+from batchkit.store.tables import (
+    attempts,
+    batches,
+    events,
+    jobs,
+    lanes,
+    members,
+    prefixes,
+    runs,
+    templates,
+)
 
 LIVE = ("sealed", "submitting", "running", "ended")
 
@@ -274,7 +284,7 @@ class Runs:
     def remove(self, run_id: int) -> None:
         """Delete a run and everything of it; the caller has made sure that nothing is live."""
         with self._database.write() as connection:
-            for table in (attempts, members, jobs, batches, events, templates, lanes):
+            for table in (attempts, members, jobs, batches, events, templates, prefixes, lanes):
                 connection.execute(delete(table).where(table.c.run_id == run_id))
             connection.execute(delete(runs).where(runs.c.id == run_id))
 

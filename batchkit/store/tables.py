@@ -52,6 +52,7 @@ ATTEMPT_STATES = (
 END_REASONS = ("completed", "expired", "cancelled", "failed", "lost", "local")
 BATCH_KINDS = ("range", "members", "local")
 PROOFS = ("certain", "provisional")
+PREFIX_LEVELS = ("system", "documents")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -110,6 +111,7 @@ runs = Table(
     Column("waiting_since", UtcDateTime),
     Column("waiting_detail", Words),
     Column("brakes", JsonText, nullable=False, server_default="{}"),
+    Column("canary", JsonText),
     Column("expects_more", Boolean, nullable=False, server_default=text("false")),
     Column("revisions", BigInteger, nullable=False, server_default="0"),
     Column("spent", BigInteger, nullable=False, server_default="0"),
@@ -189,7 +191,27 @@ jobs = Table(
     Column("bytes", Integer, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("bound", BigInteger),
+    Column("prefix", Digest),
     Index("ix_jobs_key", "shelf", "run_id", "key", "revision", unique=True),
+)
+
+prefixes = Table(
+    "prefixes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("lane_id", Integer, ForeignKey("lanes.id"), nullable=False),
+    Column("level", Text, nullable=False),
+    Column("digest", Digest, nullable=False),
+    Column("primer_seq", BigInteger, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("jobs", BigInteger, nullable=False),
+    Column("primed_at", UtcDateTime),
+    Column("warmed_at", UtcDateTime),
+    Column("warm_until", UtcDateTime),
+    CheckConstraint(_one_of("level", PREFIX_LEVELS), name="level"),
+    Index("ix_prefixes_lane", "lane_id", "primer_seq"),
+    sqlite_autoincrement=True,
 )
 
 batches = Table(
@@ -248,6 +270,7 @@ batches = Table(
     Column("missing_since", UtcDateTime),
     Column("collected_no", Integer),
     Column("judging", JsonText),
+    Column("marks", JsonText),
     Column("lease_no", Integer, nullable=False, server_default="0"),
     Column("lease_owner", Text),
     Column("lease_until", UtcDateTime),

@@ -196,10 +196,11 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "versions").mkdir(parents=True)
     for path in migrate.folder().rglob("*.py"):
         (folder / path.relative_to(migrate.folder())).write_bytes(path.read_bytes())
-    (folder / "versions" / "0002_more.py").write_text(
+    after = f"{int(migrate.HEAD) + 1:04}"
+    (folder / "versions" / f"{after}_more.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = '{after}', '{migrate.HEAD}'\n"
         "branch_labels = depends_on = None\n"
         "def upgrade():\n"
         "    schema = op.get_context().version_table_schema\n"
@@ -208,8 +209,8 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    op.drop_column('runs', 'mood', schema=op.get_context().version_table_schema)\n"
     )
     monkeypatch.setattr(migrate, "folder", lambda: folder)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
-    return "0002"
+    monkeypatch.setattr(migrate, "HEAD", after)
+    return after
 
 
 def test_an_older_sqlite_file_is_copied_before_it_is_migrated(
@@ -219,14 +220,15 @@ def test_an_older_sqlite_file_is_copied_before_it_is_migrated(
     old = Store(migrated_sqlite_url)
     run = opened(old, 2)
     collected(old, sealed(old, run, 0, 2))
-    request.getfixturevalue("next_version")
+    before = migrate.HEAD
+    after = request.getfixturevalue("next_version")
     new = Store(migrated_sqlite_url)
-    assert migrate.current(new.database) == "0002"
+    assert migrate.current(new.database) == after
     assert sound(new, run).completed == 2
-    (copy,) = tmp_path.glob("*.before-0001-to-0002")
+    (copy,) = tmp_path.glob(f"*.before-{before}-to-{after}")
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT count(*) FROM attempts").fetchone() == (2,)
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (before,)
     connection.close()
     old.close()
     new.close()
@@ -252,9 +254,9 @@ def test_an_older_postgres_without_runs_is_migrated_at_once(
     migrated_postgres_url: str, request: pytest.FixtureRequest
 ) -> None:
     """Nobody can be at work where nothing is."""
-    request.getfixturevalue("next_version")
+    after = request.getfixturevalue("next_version")
     store = Store(migrated_postgres_url)
-    assert migrate.current(store.database) == "0002"
+    assert migrate.current(store.database) == after
     store.close()
 
 
