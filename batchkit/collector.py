@@ -364,7 +364,8 @@ class Collector:
         """
         counted, changes = case.run.cost_limit is not None, case.changes.get(job.seq, {})
         template = requests.prepared(self._template(job.template_id))
-        files = list(map(documents.measured, requests.documents_of(job.documents)))
+        copies = self._store.files
+        files = [documents.measured(one, copies) for one in requests.documents_of(job.documents)]
         return weigh_attempt(
             requests.assemble(template, job.own, files, changes),
             requests.price_of(template),

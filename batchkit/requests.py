@@ -95,5 +95,23 @@ def documents_of(stored: Sequence[Json] | None) -> list[Document]:
     return [Document(**one) for one in stored or ()]
 
 
+def identities(documents: Sequence[Document]) -> list[str]:
+    """Return what tells documents apart: their hash, and the pages where not all are sent.
+
+    What a converter makes of them is none of it: another version of it changes no job.
+    """
+    return [
+        one.sha256 if one.selection is None else f"{one.sha256}#{one.selection}"
+        for one in documents
+    ]
+
+
+def sent_bytes(document: Document) -> int:
+    """Return how many bytes of a document go out, before they are written as JSON."""
+    if document.kind == "text" and document.text_bytes is not None:
+        return document.text_bytes
+    return document.size if document.cut_bytes is None else document.cut_bytes
+
+
 def _canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str)

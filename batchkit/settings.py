@@ -54,6 +54,17 @@ def database(given: str | os.PathLike[str] | None = None, *, create: bool = True
     return str(path)
 
 
+def files_dir(database: Path | None) -> Path | None:
+    """Return where copies of documents lie: BATCHKIT_FILES_DIR, else beside the SQLite file.
+
+    None for a database that is no file, where nobody said.
+    """
+    named = read("BATCHKIT_FILES_DIR")
+    if named:
+        return Path(named).expanduser().absolute()
+    return None if database is None else database.parent / "files"
+
+
 def project(given: str | None = None) -> str:
     """Return the project that runs belong to: ``given``, BATCHKIT_PROJECT, else ``default``."""
     return given or read("BATCHKIT_PROJECT") or "default"

@@ -40,7 +40,8 @@ class Batch:
     state lies in a database (``database``, BATCHKIT_DATABASE_URL, the nearest
     ``.batchkit/batchkit.db``), results also in ``results_dir``, one JSON file a job. ``on_change``
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
-    ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job. ``clock`` and
+    ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
+    ``keep_files`` copies documents beside the database, so that an inbox may move. ``clock`` and
     ``providers`` are for tests.
     """
 
@@ -58,6 +59,7 @@ class Batch:
         max_usd_per_job: float | None = None,
         on_bad_input: Literal["raise", "fail"] = "raise",
         on_change: OnChange = "error",
+        keep_files: bool = False,
         clock: Clock | None = None,
         providers: Mapping[str, Provider] | None = None,
     ) -> None:
@@ -74,13 +76,13 @@ class Batch:
             max_usd_per_job=_optional(checked_amount, "max_usd_per_job", max_usd_per_job),
             on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
             on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
+            keep_files=wishes.one_of("keep_files", keep_files, (True, False)),
         )
         self._clock = clock or SystemClock()
         self._providers = providers
         self._console = Console()
         self._registry = Registry(providers)
         self._templates = Templates(self._registry)
-        self._adding = Adding(self._templates)
         self._keys = keys.Keys()
         self._bases = keys.Keys()
         self._models: list[Json] = []
@@ -88,6 +90,7 @@ class Batch:
         self._params: Json = {}
         self._told_default = False
         self._start = Start(self._wishes, self._registry, self._clock, self._console)
+        self._adding = Adding(self._templates, self._start.copies)
         self._draft = self._start.draft
         # A script that ends without run leaves a draft that `batchkit ls` shows.
         weakref.finalize(self, _leave, self._start)
@@ -189,6 +192,7 @@ class Batch:
         key: str | None = None,
         system: str | None = None,
         files: Sequence[FilePath] | None = None,
+        pages: str | None = None,
         provider: str | None = None,
         price: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -198,6 +202,7 @@ class Batch:
     ) -> Batch:
         """Add one job: ``messages``, or ``prompt`` with ``file`` or ``files``; checked at once.
 
+        ``pages`` ("1-20", "1-3,7", "12-") are those of a PDF that are sent and paid for.
         ``params`` are the provider's own parameters, checked by name; ``extra_body`` passes as it
         is. ``price`` is USD per million tokens as billed in batch. ``models`` makes a job for each
         model, under ``<key>@<model>``; an entry is a name, or a mapping with ``model`` and what
@@ -216,6 +221,7 @@ class Batch:
             key=key,
             system=system,
             files=files,
+            pages=pages,
             provider=provider,
             price=price,
             metadata=metadata,

@@ -38,8 +38,9 @@ Named = Callable[[Job, str, bytes], str]
 class Adding:
     """Makes rows of jobs whose defaults are filled in."""
 
-    def __init__(self, templates: Templates) -> None:
+    def __init__(self, templates: Templates, copies: Callable[[], Path | None]) -> None:
         self._templates = templates
+        self._copies = copies
         self._seen: OrderedDict[tuple[Any, ...], Document] = OrderedDict()
 
     def row(self, job: Job, brakes: Brakes, day: date, named: Named) -> NewJob:
@@ -54,13 +55,13 @@ class Adding:
         _check_prompt(job.prompt)
         metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
         own = _own(job, paths)
-        found = [self._inspected(path) for path in paths]
+        found = [self._inspected(path, job.pages) for path in paths]
         request = _request(template, own, found)
         _check(template, request)
         size = _size(template, own, found)
         unbounded = template.unbounded or _unsized(request, brakes)
-        digest = requests.digest(template.data, own, [one.sha256 for one in found])
-        derived = keys.of_files(paths) if paths else keys.of_content(digest)
+        digest = requests.digest(template.data, own, requests.identities(found))
+        derived = keys.of_files(paths, job.pages) if paths else keys.of_content(digest)
         return NewJob(
             key=named(job, derived, digest),
             provider=template.provider.name,
@@ -70,25 +71,25 @@ class Adding:
             template=template.data,
             template_digest=template.digest,
             own=own,
-            documents=[asdict(one) for one in found] or None,
+            documents=[_stored(one) for one in found] or None,
             metadata=metadata,
             bytes=size.bytes,
             tokens=size.tokens,
             bound=None if unbounded else size.bound,
         )
 
-    def _inspected(self, path: FilePath) -> Document:
+    def _inspected(self, path: FilePath, pages: str | None) -> Document:
         at: tuple[Any, ...]
         try:
             found = os.stat(path)
-            at = (os.path.abspath(path), found.st_mtime_ns, found.st_size, found.st_ino)
+            at = (os.path.abspath(path), found.st_mtime_ns, found.st_size, found.st_ino, pages)
         except (OSError, ValueError):
             at = ()
         if at and at in self._seen:
             self._seen.move_to_end(at)
             return self._seen[at]
         try:
-            document = documents.inspect(Path(path))
+            document = documents.inspect(Path(path), pages=pages, keep=self._copies())
         except ValidationError as error:
             raise BadInput(str(error)) from error
         if at:
@@ -96,6 +97,10 @@ class Adding:
             if len(self._seen) > _CACHED:
                 self._seen.popitem(last=False)
         return document
+
+
+def _stored(document: Document) -> Json:
+    return {name: value for name, value in asdict(document).items() if value is not None}
 
 
 def failed_row(job: Job, problem: str, named: Named) -> NewJob:
@@ -107,12 +112,16 @@ def failed_row(job: Job, problem: str, named: Named) -> NewJob:
         "max_tokens": job.max_tokens or DEFAULT_MAX_TOKENS,
     }
     asked: Json = {"prompt": job.prompt, "files": paths}
+    if job.pages is not None:
+        asked["pages"] = job.pages
     if job.messages is not None:
         asked["messages"] = json_copy("messages", list(job.messages))
     digest = requests.digest(template, asked, [])
     metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
     return NewJob(
-        key=named(job, keys.of_files(paths) if paths else keys.of_content(digest), digest),
+        key=named(
+            job, keys.of_files(paths, job.pages) if paths else keys.of_content(digest), digest
+        ),
         provider="",
         model="",
         endpoint="",
@@ -151,7 +160,7 @@ def _own(job: Job, paths: list[FilePath]) -> Json:
 
 def _request(template: Template, own: Json, found: list[Document]) -> Request:
     """Put together what is checked; zeros stand in for the files, which are read when sent."""
-    attachments = [Attachment(one, bytes(one.size)) for one in found]
+    attachments = [Attachment(one, bytes(requests.sent_bytes(one))) for one in found]
     return requests.assemble(template.prepared, own, attachments)
 
 
@@ -196,5 +205,5 @@ def _size(template: Template, own: Json, found: list[Document]) -> _Size:
         dialect=template.provider.traits.dialect,
     )
     line = template.provider.encode(requests.assemble(template.prepared, own), CUSTOM_ID)
-    size = len(line) + sum(-(-one.size * 4 // 3) + _PER_FILE for one in found)
+    size = len(line) + sum(-(-requests.sent_bytes(one) * 4 // 3) + _PER_FILE for one in found)
     return _Size(size, weight.tokens, weight.bound)

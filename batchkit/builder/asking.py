@@ -12,6 +12,7 @@ from typing import Any, get_origin
 import orjson
 
 from batchkit.builder.job import FilePath, Job
+from batchkit.documents import ranges
 from batchkit.errors import ValidationError
 from batchkit.model import Json
 
@@ -33,7 +34,7 @@ _DEFAULTABLE = (
 """What ``set_default_params`` may set besides the provider's own parameters."""
 
 _SPEAKERS = ("user", "system", "developer")
-_OF_ONE_JOB = ("messages", "prompt", "file", "files", "key", "metadata")
+_OF_ONE_JOB = ("messages", "prompt", "file", "files", "pages", "key", "metadata")
 
 
 class BadInput(ValidationError):
@@ -82,6 +83,7 @@ def check_shape(job: Job) -> None:
     _check_texts(job)
     _check_numbers(job)
     _check_mappings(job)
+    _check_pages(job)
     if job.params.get("n") not in (None, 1) or (job.extra_body or {}).get("n") not in (None, 1):
         raise ValidationError("n: one job is one answer; add it n times instead.")
     if job.enable_citations and job.response_model is not None:
@@ -108,6 +110,17 @@ def _check_question(job: Job) -> None:
         )
     if job.file is not None and job.files is not None:
         raise ValidationError("file and files were both given: put all of them into files.")
+
+
+def _check_pages(job: Job) -> None:
+    if job.pages is None:
+        return
+    if len(paths_of(job)) != 1:
+        raise ValidationError(
+            f"pages={job.pages!r} needs one PDF to take pages from: give file=, or add a job for "
+            "each file."
+        )
+    ranges.parsed(job.pages)
 
 
 def _misspelt(job: Job) -> str:

@@ -70,9 +70,15 @@ def _of_row(store: Store, row: JobRow) -> Iterator[tuple[str, Any]]:
     for name, value in row.own.items():
         if value is not None:
             yield name, value
-    files = [f"{one['name']} ({one['sha256'][:8]})" for one in row.documents or ()]
+    files = [_file(one) for one in row.documents or ()]
     if files:
         yield ("file" if len(files) == 1 else "files"), ", ".join(files)
+
+
+def _file(document: Json) -> str:
+    pages = document.get("selection")
+    which = document["sha256"][:8] + (f", pages {pages}" if pages else "")
+    return f"{document['name']} ({which})"
 
 
 def _shortened(old: Any, new: Any) -> tuple[str, str]:

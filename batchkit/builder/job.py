@@ -20,8 +20,9 @@ FilePath: TypeAlias = str | os.PathLike[str]
 class Job:
     """One request with one answer, as it is added: ``batch.add_jobs([Job(prompt=…), …])``.
 
-    What is None is left to the builder's defaults. ``params`` are the provider's own parameters;
-    ``response_schema`` is the JSON Schema of the answer where its class is not at hand.
+    What is None is left to the builder's defaults. ``pages`` are those of its PDF
+    that are sent. ``params`` are the provider's own parameters; ``response_schema`` is the JSON
+    Schema of the answer where its class is not at hand.
     """
 
     messages: Sequence[Mapping[str, Any]] | None = None
@@ -35,6 +36,7 @@ class Job:
     key: str | None = None
     system: str | None = None
     files: Sequence[FilePath] | None = None
+    pages: str | None = None
     provider: str | None = None
     price: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from batchkit.documents import ranges
 from batchkit.errors import ValidationError
 
 _LONGEST = 1_000
@@ -54,9 +55,11 @@ def checked(key: object) -> str:
     return key
 
 
-def of_files(paths: Sequence[str | os.PathLike[str]]) -> str:
-    """Return the key of a job with files: their paths as given."""
+def of_files(paths: Sequence[str | os.PathLike[str]], pages: str | None = None) -> str:
+    """Return the key of a job with files: their paths as given, and the pages if it has some."""
     key = " + ".join(os.fspath(path) for path in paths)
+    if pages is not None:
+        key = f"{key}#{ranges.written(pages)}"
     if len(key) <= _LONGEST:
         return key
     return f"{key[: _LONGEST - 40]}…{blake2b(key.encode(), digest_size=8).hexdigest()}"

@@ -57,7 +57,9 @@ class Jobs(Sequence[Job]):
 
 def _job(row: JobRow, template: Json, models: dict[str, Any]) -> Job:
     params = dict(template.get("params") or {})
-    paths = [one["path"] for one in row.documents or ()] or list(row.own.get("files") or ())
+    found = row.documents or ()
+    paths = [one["path"] for one in found] or list(row.own.get("files") or ())
+    selected = [one["selection"] for one in found if one.get("selection")]
     schema = template.get("schema")
     model = models.get(str(template.get("response_model")))
     return Job(
@@ -66,6 +68,7 @@ def _job(row: JobRow, template: Json, models: dict[str, Any]) -> Job:
         prompt=row.own.get("prompt") or template.get("prompt"),
         file=paths[0] if len(paths) == 1 else None,
         files=paths if len(paths) > 1 else None,
+        pages=selected[0] if selected else row.own.get("pages"),
         model=template.get("model"),
         provider=template.get("provider") or None,
         max_tokens=template.get("max_tokens"),

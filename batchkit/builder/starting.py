@@ -6,6 +6,7 @@ Everything that can stop a run is looked at before the one transaction that open
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import Any
 
 from batchkit import documents, requests, settings
@@ -17,6 +18,7 @@ from batchkit.builder.wishes import Wishes, check_folder
 from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.errors import (
+    ConfigError,
     CostLimitExceededError,
     StateError,
     ValidationError,
@@ -37,6 +39,21 @@ class Start:
         self._finished: RunRow | None = None
         self._opened = False
         self.draft = Draft(self._placed)
+
+    def copies(self) -> Path | None:
+        """Return where documents are copied to; None if they are not.
+
+        Raises ConfigError on Postgres where nobody said where.
+        """
+        if not self.wishes.keep_files:
+            return None
+        folder = self.draft.store.files
+        if folder is None:
+            raise ConfigError(
+                "keep_files on Postgres needs a folder for the copies, one that every machine of "
+                "the run can read: name it with BATCHKIT_FILES_DIR."
+            )
+        return folder
 
     def open(self, first: int | None, notices: list[str]) -> int:
         """Open the run, or go on with it; return its id. Raises before anything is altered.
@@ -185,7 +202,8 @@ class Start:
 
     def _counted(self, job: JobRow, provider: str) -> int:
         template = requests.prepared(self.draft.store.jobs.template(job.template_id))
-        files = [documents.measured(one) for one in requests.documents_of(job.documents)]
+        copies = self.draft.store.files
+        files = [documents.measured(one, copies) for one in requests.documents_of(job.documents)]
         weight = weigh(
             requests.assemble(template, job.own, files),
             requests.price_of(template),

@@ -38,6 +38,7 @@ _ARGUMENTS = (
     "key",
     "system",
     "files",
+    "pages",
     "provider",
     "price",
     "metadata",

@@ -75,7 +75,7 @@ class Trials:
         template = requests.prepared(store.jobs.template(row.template_id))
         provider = self._start.registry.provider(template["provider"])
         provider.account()
-        files = [documents.load(one) for one in requests.documents_of(row.documents)]
+        files = [documents.load(one, store.files) for one in requests.documents_of(row.documents)]
         return _Trial(
             row=row,
             template=template,

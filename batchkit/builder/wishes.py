@@ -37,6 +37,7 @@ class Wishes:
     max_usd_per_job: int | None = None
     on_bad_input: Literal["raise", "fail"] = "raise"
     on_change: OnChange = "error"
+    keep_files: bool = False
     reuse_state: bool = True
     verbosity: str = "info"
     cost_limit: int | None = None
@@ -124,10 +125,11 @@ def whole(name: str, value: Any) -> int:
     return value
 
 
-def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+def one_of(name: str, value: Any, allowed: tuple[str | bool, ...]) -> Any:
     """Return a word that is allowed; raise ValidationError that lists them."""
     if value not in allowed:
-        raise ValidationError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        listed = ", ".join(map(str, allowed))
+        raise ValidationError(f"{name} must be one of {listed}, not {value!r}.")
     return value
 
 

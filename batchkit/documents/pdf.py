@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 _PDFIUM = threading.Lock()  # PDFium is not safe for threads
+_HEAD = 2_048
+_HOUR = re.compile(rb"/CreationDate\(D:\d{14}[+Z-]\d\d'\d\d'\)")
 _ID = re.compile(rb"/ID\s*\[\s*<[0-9A-Fa-f]*>\s*<[0-9A-Fa-f]*>\s*\]")
 
 
@@ -89,13 +91,14 @@ def _cut(pdf: PdfDocument, pages: Sequence[int]) -> bytes:
 
 
 def _settled(data: bytes) -> bytes:
-    """Replace the number that PDFium rolls for each file it writes by one that the rest says."""
-    places = list(_ID.finditer(data, max(0, len(data) - 2_048)))
+    """Replace what PDFium writes new each time, the hour and a number it rolls; lengths stay."""
+    data = _HOUR.sub(rb"/CreationDate(D:20000101000000+00'00')", data[:_HEAD]) + data[_HEAD:]
+    places = list(_ID.finditer(data, max(0, len(data) - _HEAD)))
     if not places:
         return data
-    found = places[-1]
-    rest = hashlib.md5(data[: found.start()], usedforsecurity=False).hexdigest().upper().encode()
-    return data[: found.start()] + b"/ID[<%s><%s>]" % (rest, rest) + data[found.end() :]
+    start, end = places[-1].span()
+    rest = hashlib.md5(data[:start], usedforsecurity=False).hexdigest().upper().encode()
+    return b"%s/ID[<%s><%s>]%s" % (data[:start], rest, rest, data[end:])
 
 
 @contextmanager

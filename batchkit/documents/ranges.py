@@ -58,11 +58,9 @@ def numbers(said: str, pages: int) -> list[int]:
         most = max(first, first if last is None else last)
         if most > pages:
             has = f"{pages:,} page{'' if pages == 1 else 's'}"
+            also = f' (pages="{first}-" goes to the end)' if first <= pages else ""
             raise ValidationError(
-                f'has {has}, and pages="{said}" asks for page {most:,}: ask for pages it has '
-                f'(pages="{first}-" goes to the end)'
-                if first <= pages
-                else f'has {has}, and pages="{said}" asks for page {first:,}: ask for pages it has'
+                f'has {has}, and pages="{said}" asks for page {most:,}: ask for those it has{also}'
             )
         found += range(first, (pages if last is None else last) + 1)
     return found

@@ -34,6 +34,7 @@ from batchkit.providers import (
     rows,
     spooling,
 )
+from batchkit.providers.anthropic_pages import too_many
 from batchkit.providers.screening import problems
 from batchkit.providers.searching import search
 from batchkit.providers.splicing import Splice
@@ -142,7 +143,7 @@ class Anthropic:
 
     def check(self, request: Request) -> list[str]:
         """Say what would make Anthropic turn the request away."""
-        found = problems(request, self.traits, self.limits)
+        found = [*problems(request, self.traits, self.limits), *too_many(request)]
         if request.citations and request.schema is not None:
             found.append(
                 "Anthropic gives no citations together with a response_model: leave "

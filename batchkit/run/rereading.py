@@ -127,7 +127,7 @@ class Rereading:
             return None
         if misfit(raw.answer, form.schema, form.kind) is not None:
             return None
-        files = [one.sha256 for one in requests.documents_of(raw.documents)]
+        files = requests.identities(requests.documents_of(raw.documents))
         return Reading(
             raw, form.template, form.digest, requests.digest(form.template, raw.own, files)
         )

@@ -186,7 +186,7 @@ class Revision:
             provider=template["provider"],
             model=template["model"] if provider.limits.models == "one" else "",
             endpoint=provider.traits.endpoint,
-            digest=requests.digest(template, own, [one.sha256 for one in documents]),
+            digest=requests.digest(template, own, requests.identities(documents)),
             template=template,
             template_digest=requests.template_digest(template),
             own=own,

@@ -179,6 +179,7 @@ def _request(store: Store, job: JobRow) -> Json:
     shown["prompt"] = job.own.get("prompt") or template.get("prompt")
     shown["messages"] = job.own.get("messages")
     shown["files"] = [one["path"] for one in job.documents or ()] or None
+    shown["pages"] = next((one.get("selection") for one in job.documents or ()), None)
     shown["response_model"] = template.get("response_model")
     return {name: value for name, value in shown.items() if value}
 

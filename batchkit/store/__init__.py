@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from batchkit import settings
 from batchkit.store import migrate
 from batchkit.store.accounts import Accounts
 from batchkit.store.answers import Answers
@@ -47,6 +48,8 @@ class Store:
         except BaseException:
             self.database.close()
             raise
+        self.files = settings.files_dir(self.database.file)
+        """Where copies of documents lie; None on Postgres unless BATCHKIT_FILES_DIR says where."""
         self.runs = Runs(self.database)
         self.jobs = Jobs(self.database)
         self.surveys = Surveys(self.database)

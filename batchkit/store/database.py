@@ -68,6 +68,11 @@ class Database:
             return str(self.url.database)
         return self.url.render_as_string(hide_password=True)
 
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None on Postgres."""
+        return Path(str(self.url.database)) if self.is_sqlite else None
+
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Open a writing transaction; ``durable`` survives a power cut on SQLite, too.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import documents, requests
@@ -15,7 +16,7 @@ from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
-from batchkit.weighing import Weight, weigh_attempt
+from batchkit.weighing import Weight, weigh, weigh_attempt
 
 _MOST_MEMBERS = 100_000
 
@@ -193,7 +194,7 @@ class Cutter:
         changes = (member.changes if member else None) or {}
         template = self._template(row.template_id)
         try:
-            attachments = attachments_of(row)
+            attachments = attachments_of(row, self._store.files)
         except DocumentGone as error:
             load.away = str(error)
             if member is None:
@@ -204,6 +205,8 @@ class Cutter:
             request = requests.assemble(template, row.own, attachments, changes)
             line = self._provider.encode(request, custom_id(load.token, row.seq))
             weight = self._weight(load, row, template, request, changes)
+            if _outgrew(attachments):
+                weight = self._weighed(template, request)
             if not self._offer(load, row, member, line, weight, writer):
                 return False
         load.end = row.seq + 1
@@ -252,6 +255,11 @@ class Cutter:
             dialect=self._provider.traits.dialect,
             counted=load.counted,
         )
+
+    def _weighed(self, template: Json, request: Request) -> Weight:
+        price = requests.price_of(template)
+        dialect = self._provider.traits.dialect
+        return weigh(request, price, provider=self._provider.name, dialect=dialect)
 
     def _too_dear(
         self, load: _Load, row: JobRow, member: Member | None, weight: Weight
@@ -322,9 +330,17 @@ class Cutter:
         )
 
 
-def attachments_of(row: JobRow) -> list[Attachment]:
+def attachments_of(row: JobRow, copies: Path | None) -> list[Attachment]:
     """Read a job's documents; raises DocumentGone and DocumentChanged."""
-    return [documents.load(document) for document in requests.documents_of(row.documents)]
+    return [documents.load(one, copies) for one in requests.documents_of(row.documents)]
+
+
+def _outgrew(attachments: list[Attachment]) -> bool:
+    """Say whether a converter makes more of a document now than when its job was bounded."""
+    return any(
+        one.document.kind == "text" and len(one.data) > (one.document.text_bytes or 0)
+        for one in attachments
+    )
 
 
 def _failed(row: JobRow, code: Code, why: str) -> Settled:
