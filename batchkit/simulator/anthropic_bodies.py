@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
+from batchkit.simulator.caching import used
 from batchkit.simulator.citations import cite, uncited_problem
 from batchkit.simulator.known import MESSAGES
 from batchkit.simulator.outcomes import Outcome
@@ -41,10 +40,6 @@ _TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_MIN_CACHED = (
-    (re.compile(r"claude-(opus-4-[56]|haiku-4-5)"), 4_096),
-    (re.compile(r"claude-(opus-5|fable-5|mythos-5)"), 512),
-)
 
 
 def error_body(
@@ -228,6 +223,7 @@ def _reply(
         written.tokens,
         written.reasoning,
         faults=outcome.line_faults,
+        cache_write_tokens=usage["cache_creation_input_tokens"],
     )
 
 
@@ -282,7 +278,8 @@ def _details(outcome: Outcome) -> Json | None:
 
 def _usage(prompt: Prompt, model: str, written: Written, outcome: Outcome, desk: Desk) -> Json:
     total = prompt.tokens(model)
-    read, wrote_5m, wrote_1h = _caching(prompt, model, desk)
+    lucky = prompt.source.pick("cache", 1_000) < desk.settings.cache_hit_rate * 1_000
+    read, wrote_5m, wrote_1h = used(prompt.cached, model, desk.cache, desk.now, lucky=lucky)
     if outcome.cached is not None:
         read, wrote_5m, wrote_1h = min(outcome.cached, total), 0, 0
     return {
@@ -298,21 +295,3 @@ def _usage(prompt: Prompt, model: str, written: Written, outcome: Outcome, desk:
         "server_tool_use": None,
         "service_tier": "batch" if desk.batched else "standard",
     }
-
-
-def _caching(prompt: Prompt, model: str, desk: Desk) -> tuple[int, int, int]:
-    """Return tokens read, written for 5 minutes, and for an hour: the first writes, others read."""
-    if not prompt.cached:
-        return 0, 0, 0
-    tokens, ttl, text = prompt.cached[-1]
-    if tokens < next((least for family, least in _MIN_CACHED if family.match(model)), 1_024):
-        return 0, 0, 0
-    key = hashlib.blake2b(
-        f"{model}\0{ttl}\0{text}".encode("utf-8", "surrogatepass"), digest_size=8
-    ).hexdigest()
-    lucky = prompt.source.pick("cache", 1_000) < desk.settings.cache_hit_rate * 1_000
-    hit = lucky and desk.caches.get(key, 0.0) > desk.now
-    desk.caches[key] = desk.now + (3_600 if ttl == "1h" else 300)
-    if hit:
-        return tokens, 0, 0
-    return (0, 0, tokens) if ttl == "1h" else (0, tokens, 0)

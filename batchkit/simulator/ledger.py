@@ -17,6 +17,7 @@ from batchkit.simulator.world import Batch, Knock, Strike
 class Entry:
     """One request of one batch; `executed` says that it ran, `billed` that it costs.
 
+    `input_tokens` are all of them, those read from the prompt cache and written to it included.
     `whole` is False where its result line is missing or cannot be read; `mishap` is what the
     fault plan did to it.
     """
@@ -30,6 +31,8 @@ class Entry:
     output_tokens: int
     whole: bool = True
     mishap: str = ""
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ def _entries(office: Office, batch: Batch, now: float) -> Iterator[Entry]:
         return
     office.progress(batch, now)
     for index, line in enumerate(read_lines(office.world.run_path(batch.id, "book"))):
-        custom_id, digest, ran, billed, tokens_in, tokens_out, whole, mishap = (*line, True, "")[:8]
+        told = [*line, *(True, "", 0, 0)[len(line) - 6 :]]  # older books say less
+        custom_id, digest, ran, billed, tokens_in, tokens_out, whole, mishap, *cached = told
         ran = ran and index < done
         yield Entry(
             batch.id,
@@ -164,6 +168,8 @@ def _entries(office: Office, batch: Batch, now: float) -> Iterator[Entry]:
             tokens_out * ran,
             whole,
             mishap * ran,
+            cached[0] * ran,
+            cached[1] * ran,
         )
 
 

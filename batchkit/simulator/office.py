@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from batchkit.simulator.caching import BatchCache, Shelf
 from batchkit.simulator.course import Course, course, ran_by
 from batchkit.simulator.limits import Meter
 from batchkit.simulator.outcomes import Rule
@@ -30,7 +31,7 @@ class Office:
     settings: Settings
     rule: Rule | None = None
     schemas: dict[bytes, Schema] = field(default_factory=dict)
-    caches: dict[str, float] = field(default_factory=dict)
+    caches: dict[str, Shelf] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     locks: dict[str, threading.Lock] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
@@ -57,9 +58,10 @@ class Office:
         return self.settings.workspaces.get(key, "default")
 
     def desk(self, call_or_batch: Call | Batch, dialect: Dialect, now: float) -> Desk:
-        """Return a desk for a call, or one of its own for a batch, whose cache starts empty."""
+        """Return a desk for a call, or for a batch, whose requests do not see what it writes."""
         batched = isinstance(call_or_batch, Batch)
         workspace = call_or_batch.workspace
+        shelf = self.caches.setdefault(workspace, Shelf())
 
         def fetch(file_id: str) -> tuple[bytes, str, str]:
             return self.read_file(file_id, dialect, workspace, desk.now)
@@ -69,7 +71,7 @@ class Office:
             fetch,
             self.rule,
             self.schemas,
-            caches={} if batched else self.caches,
+            cache=BatchCache(shelf) if batched else shelf,
             counts=dict(self.world.counts) if batched else self.world.counts,
             now=now,
             batched=batched,
@@ -222,6 +224,7 @@ class Office:
         ):
             desk = self.desk(batch, batch.dialect, plan.starts_at)
             run = self.runs[batch.id] = execute(self.world, batch, plan, until, desk)
+            run.cache = desk.cache
         return run
 
     def _look_again(self, batch: Batch, now: float) -> Batch:
@@ -237,6 +240,8 @@ class Office:
             self.runs.pop(batch.id, None)
             run = self._executed(batch, plan, run.until)
         self.world.add_counts(run.counts)
+        if isinstance(run.cache, BatchCache):
+            run.cache.put_away(plan.stops_at)
         self.runs.pop(batch.id, None)
         files = self._result_files(batch, plan, run) if batch.dialect == "openai" else {}
         return self.world.change(batch.id, ended_at=plan.ends_at, tally=run.tally, **files)

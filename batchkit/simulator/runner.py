@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from batchkit.simulator import anthropic_bodies, openai_bodies
+from batchkit.simulator.caching import Cache
 from batchkit.simulator.course import Course, turn_of
 from batchkit.simulator.wire import Json
 from batchkit.simulator.world import Batch, Tally, World
@@ -38,7 +39,10 @@ _UNRUN = {
 
 @dataclass(slots=True)
 class Run:
-    """One execution: how far it went, what it came to, and which requests failed or are stuck."""
+    """One execution: how far it went, what it came to, which requests failed or are stuck.
+
+    `cache` holds what the requests wrote to the prompt cache.
+    """
 
     until: int
     sums: list[int] = field(default_factory=lambda: [0] * 7)
@@ -47,6 +51,7 @@ class Run:
     outputs: int = 0
     errors: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    cache: Cache | None = None
 
     @property
     def tally(self) -> Tally:
@@ -179,9 +184,10 @@ def _entry(custom_id: str, body: Any, answer: Answer | None, mishap: str) -> byt
     ran = answer is not None
     billed = answer is not None and answer.billed
     tokens = (answer.input_tokens, answer.output_tokens) if answer is not None else (0, 0)
+    cached = (answer.cached_tokens, answer.cache_write_tokens) if answer is not None else (0, 0)
     whole = answer is None or not answer.faults & _UNREADABLE
     return orjson.dumps(
-        [custom_id, body_hash(body), ran, billed, *tokens, whole, mishap],
+        [custom_id, body_hash(body), ran, billed, *tokens, whole, mishap, *cached],
         option=orjson.OPT_APPEND_NEWLINE,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from batchkit.simulator.caching import Cache, Shelf
 from batchkit.simulator.outcomes import ANSWERED, Asked, Outcome, Rule, counted, marked, outcome_of
 from batchkit.simulator.prompt import Fetch, Prompt, output_tokens
 from batchkit.simulator.schema import compile_schema
@@ -66,13 +67,14 @@ class Answer:
     reasoning_tokens: int = 0
     stuck: bool = False
     faults: frozenset[str] = frozenset()
+    cache_write_tokens: int = 0
 
 
 @dataclass(slots=True)
 class Desk:
     """What answering needs to know besides the request.
 
-    `caches` remembers the prompt prefixes written to the cache; `counts` how often a prompt
+    `cache` knows the prompt prefixes that were written to it; `counts` how often a prompt
     with a counting marker was executed before. `mishap` is what the fault plan has for the
     request at hand, `struck` what came of it.
     """
@@ -81,7 +83,7 @@ class Desk:
     fetch: Fetch
     rule: Rule | None = None
     schemas: dict[bytes, Schema] = field(default_factory=dict)
-    caches: MutableMapping[str, float] = field(default_factory=dict)
+    cache: Cache = field(default_factory=Shelf)
     counts: MutableMapping[str, int] = field(default_factory=dict)
     now: float = 0.0
     batched: bool = False

@@ -318,16 +318,64 @@ def _cached(i: int, ttl: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("ttl", ["5m", "1h"])
-def test_the_first_request_writes_the_cache_and_the_others_read_it(sim, ant, ttl):
-    """`input_tokens` leaves the cache out; the total is the same for all."""
+def test_requests_of_one_batch_do_not_see_each_others_cache(sim, ant, ttl):
+    """All write: `input_tokens` leaves the cache out, the total is the same for all."""
     batch = send(ant, [_cached(i, ttl) for i in range(3)])
-    sim.advance(3_600)
-    usages = [outcomes(ant, batch.id)[f"r{i}"]["message"]["usage"] for i in range(3)]
-    wrote = usages[0]["cache_creation"][f"ephemeral_{ttl}_input_tokens"]
-    assert wrote > 1_500
-    assert usages[0]["cache_creation_input_tokens"] == wrote
-    assert usages[1]["cache_read_input_tokens"] == usages[2]["cache_read_input_tokens"] == wrote
-    assert usages[1]["cache_creation_input_tokens"] == 0
+    sim.advance(700)
+    for usage in _usages(ant, batch):
+        assert usage["cache_creation"][f"ephemeral_{ttl}_input_tokens"] > 1_500
+        assert usage["cache_read_input_tokens"] == 0
+
+
+@pytest.mark.parametrize(("after", "reads"), [(100, True), (3_000, True), (3_700, False)])
+def test_a_later_batch_reads_what_an_earlier_one_wrote_within_the_hour(sim, ant, after, reads):
+    """Cold, a batch writes; one after it reads; when the hour is over it is cold again."""
+    first = send(ant, [_cached(0, "1h")])
+    sim.advance(700)
+    (written,) = _usages(ant, first)
+    sim.advance(after)
+    second = send(ant, [_cached(i, "1h") for i in range(1, 4)])
+    sim.advance(700)
+    for usage in _usages(ant, second):
+        wrote = written["cache_creation_input_tokens"]
+        found = (usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"])
+        assert found == ((wrote, 0) if reads else (0, wrote))
+    entries = sim.ledger().entries
+    assert [(e.cached_tokens > 0, e.cache_write_tokens > 0) for e in entries] == [
+        (False, True),
+        *[(reads, not reads)] * 3,
+    ]
+
+
+def test_a_read_gives_the_entry_its_hour_again(sim, ant):
+    """Three batches, each within an hour of the one before."""
+    for number in range(3):
+        batch = send(ant, [_cached(number, "1h")])
+        sim.advance(2_500)
+        assert bool(_usages(ant, batch)[0]["cache_read_input_tokens"]) is (number > 0)
+
+
+def test_of_two_marks_the_longest_known_is_read_and_the_rest_written(sim, ant):
+    """The rules are known, the document behind them is not: it alone is written."""
+    first = send(ant, [_cached(0, "1h")])
+    sim.advance(700)
+    wrote = _usages(ant, first)[0]["cache_creation_input_tokens"]
+    body = _cached(1, "1h")
+    mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    source = {"type": "text", "media_type": "text/plain", "data": "Long letter. " * 600}
+    letter = {"type": "document", "source": source, **mark}
+    body["messages"][0]["content"] = [letter, {"type": "text", "text": "Who wrote it?"}]
+    second = send(ant, [body])
+    sim.advance(700)
+    usage = _usages(ant, second)[0]
+    assert usage["cache_read_input_tokens"] == wrote
+    assert usage["cache_creation"]["ephemeral_1h_input_tokens"] > 1_500
+    assert usage["input_tokens"] < 120
+
+
+def _usages(ant, batch) -> list[dict[str, Any]]:
+    found = outcomes(ant, batch.id)
+    return [found[name]["message"]["usage"] for name in sorted(found)]
 
 
 def test_a_cache_may_miss(start, chat):
