@@ -33,6 +33,7 @@ _STATES = ("completed", "failed", "cancelled", "pending", "active")
     help="Only jobs in this state; may be repeated.",
 )
 @click.option("--model", "model", metavar="FILE.py:CLASS", help="Type the answers by this class.")
+@click.option("--pivot", type=click.Choice(["model"]), help="One row a key, the models beside it.")
 @json_option
 @place_options
 def results(
@@ -40,6 +41,7 @@ def results(
     output: str | None,
     states: tuple[str, ...],
     model: str | None,
+    pivot: str | None,
     as_json: bool,
     project: str | None,
     database: str | None,
@@ -50,13 +52,43 @@ def results(
 
     found = chosen(run, project=project, database=database)
     response_model = imported_model(model) if model else None
-    if output is not None:
+    if pivot is not None:
+        _side_by_side(found, pivot, output, states, response_model, as_json)
+    elif output is not None:
         count = found.export(output, states=states or None, response_model=response_model)
         screen.note(f"{count:,} rows written to {shown(output)}")
     else:
         rows = found.rows(states or None, response_model=response_model)
         _print_json(rows) if as_json else _print_rows(rows)
     screen.note(_final(found.status()))
+
+
+def _side_by_side(
+    run: Any,
+    by: str,
+    output: str | None,
+    states: tuple[str, ...],
+    response_model: Any,
+    as_json: bool,
+) -> None:
+    if states:
+        raise click.UsageError("--pivot shows every state of a key: leave --state out.")
+    found = run.pivot(by, response_model)
+    if output is not None:
+        screen.note(f"{found.export(output):,} rows written to {output}")
+    elif as_json:
+        _print_json(found)
+    else:
+        rows = list(found)
+        models = list(dict.fromkeys(model for row in rows for model in row.results))
+        sides = ((row.key, *(_side(row.results.get(model)) for model in models)) for row in rows)
+        screen.table(("key", *models), sides)
+
+
+def _side(result: Any) -> Any:
+    if result is None:
+        return None
+    return result.error or result.raw_response or result.state
 
 
 def _final(status: dict[str, Any]) -> str:

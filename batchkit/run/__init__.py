@@ -20,6 +20,7 @@ from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
 from batchkit.run.checks import listed, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
 from batchkit.run.expiry import warnings
+from batchkit.run.pivoting import Pivot
 from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
@@ -176,6 +177,10 @@ class BatchRun:
             schemas=answer_schemas(self._store, row, response_model),
             source=Source(row.uid, row.name, self._store.database.url),
         )
+
+    def pivot(self, by: str = "model", response_model: Any = None) -> Pivot:
+        """Return one row a key, with each model's result beside it; streamed, and ``export``."""
+        return Pivot(self._store, self._row, self._reader(response_model), by)
 
     def to_frame(
         self,
@@ -350,6 +355,7 @@ class BatchRun:
     aresults = twin(results)
     aiter_results = streaming_twin(iter_results)
     aexport = twin(export)
+    apivot = twin(pivot)
     ato_frame = twin(to_frame)
     aget = twin(get)
     aget_failed_jobs = twin(get_failed_jobs)

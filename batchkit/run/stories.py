@@ -102,12 +102,12 @@ def _draft_answers(store: Store, run: RunRow, states: Sequence[str] | None) -> I
         answer = ended.get(draft[2])
         if answer is None:
             (job,) = store.jobs.pick(lane.id, [draft[1]])
-            answer = _pending(job, model=lane.model, provider=lane.provider)
+            answer = pending(job, model=lane.model, provider=lane.provider)
         if states is None or answer.state in states:
             yield answer
 
 
-def _pending(
+def pending(
     job: JobRow, *, model: str, provider: str, state: JobState = JobState.PENDING
 ) -> Answer:
     """Return a job that has not ended as a row of answers."""
@@ -130,7 +130,7 @@ def _answer(store: Store, run: RunRow, job: JobRow) -> Answer:
         return answer
     lane = store.jobs.lane(job.lane_id)
     state = JobState.PENDING if store.answers.live_batch_of(job) is None else JobState.ACTIVE
-    return _pending(job, model=lane.model, provider=lane.provider, state=state)
+    return pending(job, model=lane.model, provider=lane.provider, state=state)
 
 
 def _attempt(store: Store, number: int, row: Mapping[str, Any]) -> Json:

@@ -401,16 +401,16 @@ def test_without_a_key_two_rows_that_say_the_same_stay_two(lite: Make):
 
 
 def test_rows_are_streamed(lite: Make):
-    """The memory of many rows is that of their keys."""
+    """The memory of many rows is that of the page in hand."""
 
     def rows() -> Iterator[dict[str, Any]]:
-        for number in range(3_000):
-            yield {"id": number, "text": f"{number} " + "word " * 1_000}
+        for number in range(2_000):
+            yield {"id": number, "text": f"{number} " + "word " * 6_000}
 
     batch = lite(name="x")
     tracemalloc.start()
     batch.add_rows(rows(), prompt=ASK, key="{{ id }}")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(batch) == 3_000
-    assert peak < 12_000_000  # the rows' texts alone are 15 MB; pages of 500 stand at once
+    assert len(batch) == 2_000
+    assert peak < 50_000_000  # all of the texts are 60 MB, and stand in a row twice

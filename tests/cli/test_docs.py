@@ -13,7 +13,7 @@ from batchkit.cli import cli
 from batchkit.model import BatchState, Code, RunState, Waiting
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 
 
 def text(page: str) -> str:
