@@ -14,6 +14,9 @@ PER_LINE = 1
 ENVELOPE = 64
 """Bytes around all lines of an upload, at most."""
 
+FEW = 10
+"""Jobs that a batch has at least, where sharing what is scarce would make it smaller."""
+
 Reason = Literal[
     "end",  # all that was offered fits
     "requests",  # the provider's most jobs per batch
@@ -24,6 +27,7 @@ Reason = Literal[
     "budget",  # the next job's upper bound does not fit the free money
     "price",  # the next job has no known price and there is a budget
     "queue",  # the provider's queue has no room for the next job
+    "share",  # what is scarce is shared among several batches, and this one has its part
     "too_few",  # fewer than the provider's least would be in it
 ]
 
@@ -77,7 +81,11 @@ class _Room:
 
 
 class Filling:
-    """One batch while it is being filled, job by job, until the next one does not fit."""
+    """One batch while it is being filled, job by job, until the next one does not fit.
+
+    ``queue_share`` and ``budget_share`` are its parts of what is scarce: reached, it is full, but
+    it holds ten jobs at least where they fit.
+    """
 
     def __init__(
         self,
@@ -87,9 +95,13 @@ class Filling:
         budget: int | None = None,
         queue_room: int | None = None,
         memory: int | None = None,
+        queue_share: int | None = None,
+        budget_share: int | None = None,
     ) -> None:
         self._limits = limits
         self._room = _room(limits, items_per_batch, budget, queue_room, memory)
+        self._queue_share = queue_share
+        self._budget_share = budget_share
         self.count = 0
         self.bytes = ENVELOPE
         self.bound = 0
@@ -101,6 +113,8 @@ class Filling:
         `size` is the line's bytes as encoded, `bound` its upper-bound cost in nano-dollars (None:
         unknown), `tokens` a bound on its input tokens, where the queue counts those.
         """
+        if self._has_its_share():
+            return "share"
         queued = self.tokens + tokens if self._limits.queue == "tokens" else self.count + 1
         money = self.bound
         stopped = _stopped(self._room, self.count, size, self.bytes, bound, money, queued)
@@ -110,6 +124,13 @@ class Filling:
             self.bound += bound or 0
             self.tokens += tokens
         return stopped
+
+    def _has_its_share(self) -> bool:
+        if self.count < FEW:
+            return False
+        queued = self.tokens if self._limits.queue == "tokens" else self.count
+        full = self._queue_share is not None and queued >= self._queue_share
+        return full or (self._budget_share is not None and self.bound >= self._budget_share)
 
 
 def cut(
