@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from batchkit.model import Code, Errored, Json, NotRun, Outcome, Succeeded, Unreadable
-from batchkit.schemas import check, restore
+from batchkit.schemas import Repeated, check, json_span, repeated_key, restore
 
 MOST_RAISES = 2
 """How often ``max_tokens`` is raised for an answer that was cut off."""
@@ -66,14 +66,35 @@ class Verdict:
 def parse_answer(text: str, schema: Mapping[str, Any]) -> Any:
     """Turn an answer's text into plain data in the form of the original schema.
 
-    ``schema`` is a stored ``AnswerSchema``. Raises ValueError with a readable reason.
+    ``schema`` is a stored ``AnswerSchema``. Where the provider did not enforce it, words around
+    the JSON are passed over. Raises ValueError with a readable reason.
     """
-    fenced = _FENCE.match(text)
+    if schema.get("mode") == "plain":
+        text = _json_among(text)
+    else:
+        fenced = _FENCE.match(text)
+        text = fenced.group(1) if fenced else text
     try:
-        value = orjson.loads(fenced.group(1) if fenced else text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"the answer is not JSON: {error}") from error
     return restore(value, schema)
+
+
+def _json_among(text: str) -> str:
+    """Return the JSON of an answer that no strict mode kept to its form."""
+    span = json_span(text)
+    if span is None:
+        return text
+    found = text[span[0] : span[1]]
+    if (key := repeated_key(found)) is not None:
+        raise ValueError(_twice("", key))
+    return found
+
+
+def _twice(place: str, key: str) -> str:
+    where = f"{place}: " if place else ""
+    return f"{where}the key {key!r} is there twice, with two values; give it once"
 
 
 def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str | None:
@@ -88,14 +109,28 @@ def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str
         return str(error)
     if answer_type is None:
         problems = check(value, schema["original"])
-        return "; ".join(problems[:5]) or None
+        return (_repeated(value, ()) or "; ".join(problems[:5])) if problems else None
     try:
         typed(value, answer_type)
     except ValidationError as error:
-        return _told(error)
+        return _repeated(value, ()) or _told(error)
     except Exception as error:  # noqa: BLE001 -- a user's own validator may raise anything
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _repeated(value: Any, path: tuple[str, ...]) -> str | None:
+    """Say where a dict was said with one key twice: a judge would only say that it is a list."""
+    if isinstance(value, Repeated):
+        return _twice(".".join(path), value.key)
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    return next(
+        (said for name, part in parts if (said := _repeated(part, (*path, str(name))))), None
+    )
 
 
 def typed(value: Any, answer_type: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from batchkit.citing import mapped, placed
 from batchkit.errors import ValidationError
 from batchkit.model import Citation, Code, JobState, Json
 from batchkit.money import optional_dollars
@@ -36,7 +37,9 @@ class JobResult:
     ``state`` is ``completed``, ``failed``, ``cancelled``, or while it waits ``pending`` or
     ``active`` (in a batch); ``error_code`` is one of ``batchkit.model.Code``; ``batch_id`` is the
     provider's name of the batch; ``source`` the path of the job's file, several joined by ``; ``;
-    ``source_sha256`` the hash of its bytes when it was added, likewise.
+    ``source_sha256`` the hash of its bytes when it was added, likewise. ``citation_mappings`` has
+    the dotted path of each field of the answer that a citation supports; ``metadata["sure"]`` of
+    such a citation says whether its words contain the field's value.
     ``cursor`` is what ``iter_results(after=…)`` takes, None while the job waits.
     """
 
@@ -194,13 +197,16 @@ class Reader:
         """Return one job as a value."""
         form = self._form(answer.template_id, answer.asked_id)
         parsed, problem = _parsed(answer, form)
+        cited = [placed(one, answer.documents) for one in answer.citations or ()]
+        is_read = form.schema is not None and parsed is not None
         return JobResult(
             job_id=f"{self._run.uid}-{answer.no}",
             key=answer.key,
             state=str(answer.state),
             raw_response=answer.answer,
             parsed_response=parsed,
-            citations=[Citation(**one) for one in answer.citations or ()],
+            citations=cited,
+            citation_mappings=mapped(answer.answer or "", cited) if is_read else {},
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
             cached_tokens=answer.cached_tokens,

@@ -86,10 +86,14 @@ def check_shape(job: Job) -> None:
     _check_pages(job)
     if job.params.get("n") not in (None, 1) or (job.extra_body or {}).get("n") not in (None, 1):
         raise ValidationError("n: one job is one answer; add it n times instead.")
-    if job.enable_citations and job.response_model is not None:
+
+
+def check_citable(job: Job) -> None:
+    """Raise ValidationError if citations are asked for and there is no document to cite."""
+    if job.enable_citations and job.messages is None and not paths_of(job):
         raise ValidationError(
-            "enable_citations together with response_model is not there yet: leave one of the two "
-            "out, or add the job twice, once for the fields and once for the citations."
+            "enable_citations: there is no document to cite. Give file= (or document blocks in "
+            "messages), or leave enable_citations out."
         )
 
 

@@ -156,7 +156,7 @@ class Templates:
             "system": job.system or None,
             "params": params or None,
             "extra_body": json_copy("extra_body", dict(job.extra_body or {})) or None,
-            "schema": self._schema(job.response_model, provider.traits.dialect),
+            "schema": self._schema(job, provider.traits.dialect),
             "citations": job.enable_citations or None,
             "prompt": prompt,
             "price": self._price(job, provider, day),
@@ -188,12 +188,14 @@ class Templates:
             caching=pricing.caching_of(provider.name, body),
         )
 
-    def _schema(self, model: Any, dialect: Dialect) -> Json | None:
-        if model is None:
+    def _schema(self, job: Job, dialect: Dialect) -> Json | None:
+        if job.response_model is None:
             return None
-        at: Hashable = (_hashable(model), dialect)
+        at: Hashable = (_hashable(job.response_model), dialect, job.enable_citations)
         if at not in self._schemas:
-            self._schemas[at] = answer_schema(model, dialect)
+            self._schemas[at] = answer_schema(
+                job.response_model, dialect, cited=job.enable_citations
+            )
         return self._schemas[at].to_dict()
 
     def _named(self, model: Any) -> str | None:

@@ -196,6 +196,31 @@ def show(run: str, key: str, as_json: bool, project: str | None, database: str |
     if answer := result["parsed_response"] or result["raw_response"]:
         screen.say()
         screen.say(screen.printable(answer))
+    _show_citations(result)
+
+
+def _show_citations(result: dict[str, Any]) -> None:
+    """Print what was cited: by field where the answer has fields, else one after the other."""
+    rows = [
+        [field, *_cited(one), "" if one["metadata"]["sure"] else "unsure"]
+        for field, found in result["citation_mappings"].items()
+        for one in found
+    ]
+    names = ["field", "source", "where", "words", ""]
+    if not rows:
+        rows, names = [_cited(one) for one in result["citations"]], names[1:-1]
+    if rows:
+        screen.say()
+        screen.table(names, rows)
+
+
+def _cited(one: dict[str, Any]) -> list[str]:
+    place = one["metadata"] or {}
+    where = "" if one["page"] is None else f"page {one['page']}"
+    for name, said in (("start_char_index", "character"), ("start_block_index", "block")):
+        if not where and place.get(name) is not None:
+            where = f"{said} {place[name]}"
+    return [screen.cell(one["source"], 60), where, screen.cell(one["text"], 100)]
 
 
 def _show_attempts(attempts: list[dict[str, Any]]) -> None:

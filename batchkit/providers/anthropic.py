@@ -143,13 +143,11 @@ class Anthropic:
 
     def check(self, request: Request) -> list[str]:
         """Say what would make Anthropic turn the request away."""
-        found = [*problems(request, self.traits, self.limits), *too_many(request)]
-        if request.citations and request.schema is not None:
-            found.append(
-                "Anthropic gives no citations together with a response_model: leave "
-                "enable_citations or response_model out, or ask twice."
-            )
-        return found
+        return [
+            *problems(request, self.traits, self.limits),
+            *too_many(request),
+            *anthropic_bodies.uncitable(request),
+        ]
 
     def encode(self, request: Request, custom_id: str) -> bytes:
         """Return one element of the batch's requests, without a line end."""

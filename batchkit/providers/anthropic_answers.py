@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from batchkit.citing import END, START
 from batchkit.model import BatchStatus, Citation, Json, NotRun, Outcome, Succeeded, Usage
 from batchkit.providers.calls import moment
 from batchkit.providers.rows import count, errored, unreadable, word
@@ -141,13 +142,19 @@ def _tool_input(blocks: list[Json]) -> str:
 
 
 def _citations(blocks: list[Json]) -> Iterator[Citation]:
+    """Yield the citations of all texts, each with where its text stands in the whole answer."""
+    start = 0
     for block in blocks:
+        if block.get("type") != "text":
+            continue
+        end = start + len(str(block.get("text") or ""))
         for given in block.get("citations") or ():
             if isinstance(given, dict):
-                yield _citation(given)
+                yield _citation(given, start, end)
+        start = end
 
 
-def _citation(given: Json) -> Citation:
+def _citation(given: Json, start: int, end: int) -> Citation:
     index = given.get("document_index")
     names = (given.get(name) for name in ("document_title", "title", "source", "url"))
     source = next((str(name) for name in names if name), f"document {index}")
@@ -156,5 +163,9 @@ def _citation(given: Json) -> Citation:
         text=str(given.get("cited_text") or ""),
         source=source,
         page=page if isinstance(page, int) else None,
-        metadata={name: value for name, value in given.items() if name != "cited_text"},
+        metadata={
+            **{name: value for name, value in given.items() if name != "cited_text"},
+            START: start,
+            END: end,
+        },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from batchkit.model import Attachment, Json, Request
@@ -16,6 +17,8 @@ from batchkit.providers.encoding import (
 )
 
 _TITLE = 255
+CITABLE = ("document", "search_result")
+"""The kinds of blocks that answers can cite."""
 
 
 def line(custom_id: str, params: Json) -> bytes:
@@ -30,11 +33,41 @@ def body(request: Request) -> Json:
     leading, messages = _split(request)
     if system := _system([request.system, params.pop("system", None), *leading], request):
         made["system"] = system
-    made["messages"] = messages
+    made["messages"] = _cited(messages) if request.citations else messages
     if schema := strict(request):
         shape = {"type": "json_schema", "schema": schema["wire"]}
         made["output_config"] = {**mapping(params.pop("output_config", None)), "format": shape}
     return {**made, **params, **request.extra_body}
+
+
+def uncitable(request: Request) -> Iterator[str]:
+    """Yield what stands against citations in a request that asks for them."""
+    if not request.citations:
+        return
+    config = request.params.get("output_config") or request.extra_body.get("output_config")
+    if strict(request) or mapping(config).get("format"):
+        yield (
+            "Anthropic gives no citations together with structured output: leave output_config's "
+            "format out and give response_model=, or leave enable_citations out."
+        )
+    if request.messages is None:
+        kinds = {attachment.document.kind for attachment in request.attachments}
+        is_citable = not kinds or kinds != {"image"}
+    else:
+        is_citable = any(_blocks(request.messages, CITABLE))
+    if not is_citable:
+        yield (
+            "There is nothing to cite, only images or plain messages: give a text or a PDF with "
+            "file=, or leave enable_citations out."
+        )
+
+
+def _blocks(messages: Sequence[Json], kinds: tuple[str, ...]) -> Iterator[Json]:
+    for message in messages:
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, dict) and block.get("type") in kinds:
+                yield block
 
 
 def _split(request: Request) -> tuple[list[Any], list[Json]]:
@@ -46,6 +79,22 @@ def _split(request: Request) -> tuple[list[Any], list[Json]]:
     while messages and messages[0].get("role") == "system":
         leading.append(messages.pop(0).get("content"))
     return leading, messages
+
+
+def _cited(messages: list[Json]) -> list[Json]:
+    """Switch citations on in every document that stands in a message: all or none may have them."""
+    return [
+        {**message, "content": [_switched(block) for block in message["content"]]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in messages
+    ]
+
+
+def _switched(block: Any) -> Any:
+    if isinstance(block, dict) and block.get("type") in CITABLE:
+        return {**block, "citations": {"enabled": True}}
+    return block
 
 
 def _system(parts: list[Any], request: Request) -> Any:

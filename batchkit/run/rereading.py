@@ -157,8 +157,9 @@ class Rereading:
         if fingerprint(kind) == template["schema"]["fingerprint"]:
             return template
         dialect = self._provider(template["provider"]).traits.dialect
-        plain = template["schema"]["mode"] == "plain"
-        return {**template, "schema": answer_schema(kind, dialect, plain=plain).to_dict()}
+        plain, cited = template["schema"]["mode"] == "plain", bool(template.get("citations"))
+        renewed = answer_schema(kind, dialect, plain=plain, cited=cited)
+        return {**template, "schema": renewed.to_dict()}
 
     def _provider(self, name: str) -> Provider:
         found = self._known.get(name)

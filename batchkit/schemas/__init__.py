@@ -8,14 +8,20 @@ from batchkit.schemas.answers import AnswerSchema, answer_schema, fingerprint
 from batchkit.schemas.casing import fold_case
 from batchkit.schemas.dialects import Dialect
 from batchkit.schemas.judging import check
-from batchkit.schemas.restoring import restore
+from batchkit.schemas.restoring import Repeated, restore
+from batchkit.schemas.texts import Leaf, json_span, leaves, repeated_key
 
 __all__ = [
     "AnswerSchema",
     "Dialect",
+    "Leaf",
+    "Repeated",
     "answer_schema",
     "check",
     "fingerprint",
     "fold_case",
+    "json_span",
+    "leaves",
+    "repeated_key",
     "restore",
 ]

@@ -19,6 +19,10 @@ _INSTRUCTION: Final = (
     "Answer with one JSON value that fits the following JSON Schema, and with nothing else: "
     "no words around it, no code fence.\n"
 )
+_CITED: Final = (
+    "Cite the documents inside of that JSON: each value that you take from a document is supported "
+    "by a citation of its own, of the passage in which that value is written.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,20 @@ class AnswerSchema:
         return cls(**{**stored, "wire": bare(stored["marked"])})
 
 
-def answer_schema(model: Any, dialect: Dialect, *, plain: bool = False) -> AnswerSchema:
+def answer_schema(
+    model: Any, dialect: Dialect, *, plain: bool = False, cited: bool = False
+) -> AnswerSchema:
     """Say `model` (a pydantic model, or any type pydantic validates) in a dialect's strict mode.
 
-    Where the strict mode has no words for it, and where `plain` asks for it (Anthropic refuses
-    strict answers with citations), the mode is ``plain``. Takes milliseconds: callers keep the
-    result. Raises ``ValidationError`` that names the field when no answer could ever fit.
+    Where the strict mode has no words for it, and where `plain` or `cited` ask for it, the mode is
+    ``plain``: Anthropic refuses strict answers with citations, so that the schema goes into the
+    prompt and the JSON comes in text that cites. Takes milliseconds: callers keep the result.
+    Raises ``ValidationError`` that names the field when no answer could ever fit.
     """
     original = source_schema(model)
     marked: Node = {}
-    reason = "asked for" if plain else None
+    plain = plain or cited
+    reason = "citations" if cited else "asked for" if plain else None
     try:
         found = fitted(marked_schema(original, RULES[dialect]), RULES[dialect])
     except UnsayableError as error:
@@ -80,7 +88,7 @@ def answer_schema(model: Any, dialect: Dialect, *, plain: bool = False) -> Answe
         wire=bare(marked),
         marked=marked,
         mode="strict" if marked else "plain",
-        instruction=None if marked else _INSTRUCTION + orjson.dumps(original).decode(),
+        instruction=None if marked else _instruction(original, cited=cited),
         reason=reason,
         fingerprint=_digest(original),
     )
@@ -89,6 +97,11 @@ def answer_schema(model: Any, dialect: Dialect, *, plain: bool = False) -> Answe
 def fingerprint(model: Any) -> str:
     """Return the hex SHA-256 of the model's own schema: another one is another question."""
     return _digest(source_schema(model))
+
+
+def _instruction(original: Node, *, cited: bool) -> str:
+    asked = _INSTRUCTION + (_CITED if cited else "")
+    return asked + orjson.dumps(original).decode()
 
 
 def _digest(original: Node) -> str:

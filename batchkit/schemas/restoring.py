@@ -13,6 +13,14 @@ from batchkit.schemas.dialects import MARK, Node
 from batchkit.schemas.matching import branches_of, fits, pick, resolved
 
 
+class Repeated(list[Any]):
+    """Pairs that no dict can hold: ``key`` is there twice, with two values."""
+
+    def __init__(self, pairs: list[Any], key: str) -> None:
+        super().__init__(pairs)
+        self.key = key
+
+
 def restore(value: Any, schema: AnswerSchema | Mapping[str, Any]) -> Any:
     """Return the answer as the original schema has it, enum casing forgiven.
 
@@ -77,9 +85,11 @@ def _dict(value: list[Any], pair: Node, defs: Mapping[str, Node]) -> Any:
         if not isinstance(one, dict) or one.keys() != {"key", "value"}:
             return value
         key, part = one["key"], _restored(one["value"], inner, defs)
-        if not isinstance(key, str) or found.setdefault(key, part) != part:
-            # Two values under one key: a dict would lose one, so the list stays, to be refused.
+        if not isinstance(key, str):
             return value
+        if found.setdefault(key, part) != part:
+            # A dict would lose one of the two, so the list stays, to be refused.
+            return Repeated(value, key)
     return found
 
 

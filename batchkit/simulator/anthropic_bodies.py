@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from batchkit.simulator.caching import used
-from batchkit.simulator.citations import cite, uncited_problem
+from batchkit.simulator.citations import cite, cite_json, uncited_problem
 from batchkit.simulator.known import MESSAGES
 from batchkit.simulator.outcomes import Outcome
 from batchkit.simulator.prompt import Prompt, Unfit, output_tokens, read_anthropic
@@ -147,6 +149,7 @@ def _answer(params: Any, desk: Desk, version: str, custom_id: str) -> Answer:
     )
     if problem is not None:
         raise Unfit(problem)
+    schema = schema or desk.told(prompt)
     outcome = desk.outcome(prompt, params, custom_id)
     if outcome.status != 200 or "failed" in outcome:
         return _error(outcome)
@@ -243,6 +246,8 @@ def _content(
         made = schema.make(prompt.source)
         ident = f"toolu_{prompt.source.seed:08x}"
         blocks.append({"type": "tool_use", "id": ident, "name": tool["name"], "input": made})
+    elif schema is not None and written.whole and any(d.cited for d in prompt.documents):
+        blocks += _cited_json(written.text, prompt, astray="miscite" in outcome)
     elif schema is None and outcome.answer is None and any(d.cited for d in prompt.documents):
         cited, uncut = cite(prompt.documents, prompt.source, int(params["max_tokens"]))
         # What is quoted is not billed as output, what is said is.
@@ -252,6 +257,14 @@ def _content(
     else:
         blocks.append({"type": "text", "text": written.text, "citations": None})
     return blocks
+
+
+def _cited_json(text: str, prompt: Prompt, *, astray: bool) -> list[Json]:
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return [{"type": "text", "text": text, "citations": None}]
+    return cite_json(value, prompt, astray=astray)
 
 
 def _stop(outcome: Outcome, written: Written, tool: bool) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+from batchkit.simulator.cited_json import blocks_of
 from batchkit.simulator.prompt import Document, Prompt, output_tokens
 from batchkit.simulator.source import Source
 from batchkit.simulator.wire import Json
@@ -27,10 +29,7 @@ def cite(documents: list[Document], source: Source, limit: int) -> tuple[list[Js
         {"type": "text", "text": "According to the documents, ", "citations": None}
     ]
     for document in documents:
-        # Documents and search results are numbered apart.
-        alike = [d for d in documents if (d.kind == "search") == (document.kind == "search")]
-        index = next(i for i, d in enumerate(alike) if d is document)
-        found = _citation(document, index, source)
+        found = _citation(document, _index(document, documents), source)
         if found is not None:
             blocks.append(
                 {"type": "text", "text": found["cited_text"].strip(), "citations": [found]}
@@ -45,10 +44,28 @@ def cite(documents: list[Document], source: Source, limit: int) -> tuple[list[Js
     return kept, True
 
 
+def cite_json(value: Any, prompt: Prompt, *, astray: bool) -> list[Json]:
+    """Return JSON as blocks: values that stand in a cited document carry a citation."""
+    cited = [document for document in prompt.documents if document.cited]
+
+    def locate(document: Document, part: int, match: re.Match[str]) -> Json:
+        return _located(document, _index(document, prompt.documents), part, match)
+
+    return blocks_of(value, cited, prompt.source, locate, astray=astray)
+
+
+def _index(document: Document, documents: list[Document]) -> int:
+    """Return a document's number; documents and search results are numbered apart."""
+    alike = [d for d in documents if (d.kind == "search") == (document.kind == "search")]
+    return next(i for i, d in enumerate(alike) if d is document)
+
+
 def _citation(document: Document, index: int, source: Source) -> Json | None:
     part, match = _quote(document, source)
-    if match is None:
-        return None
+    return None if match is None else _located(document, index, part, match)
+
+
+def _located(document: Document, index: int, part: int, match: re.Match[str]) -> Json:
     head = {
         "cited_text": match.group(),
         "document_index": index,

@@ -65,6 +65,7 @@ def _answer(endpoint: str, body: Any, desk: Desk, custom_id: str) -> Answer:
         raise Unfit(f"The simulator does not speak {endpoint}.", code="unsupported_endpoint")
     schema = _schema(body, desk)
     prompt = read_openai(body, desk.fetch)
+    schema = schema or desk.told(prompt)
     outcome = desk.outcome(prompt, body, custom_id)
     if outcome.status != 200 or ("failed" in outcome and endpoint != "/v1/responses"):
         return _error(outcome)

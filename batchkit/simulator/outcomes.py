@@ -30,6 +30,7 @@ MARKERS: dict[str, str] = {
     "missingfield": "JSON that lacks its first field",
     "wrongcase": "enum values in the other case",
     "extra": "an unknown field in the answer's JSON and in the message",
+    "miscite": "Anthropic: citations of a structured answer point to where its values are not",
     "unknown-block": "an unknown content block or output item before the answer",
     "unknown-type": "Anthropic: an unknown `result.type`; OpenAI: an unknown `status`",
     "separators": "raw U+2028, U+2029 and U+0085 in the answer",

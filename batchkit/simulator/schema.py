@@ -107,9 +107,28 @@ class _Compiler:
                     made[key] = maker(source, at, depth)
             return made
 
+        if not properties and isinstance(schema.get("additionalProperties"), dict):
+            return self._keyed(schema["additionalProperties"])
+        return make
+
+    def _keyed(self, schema: Json) -> Maker:
+        """Answer a dict by two of the document's labels."""
+        value = self.node(schema, "")
+
+        def make(source: Source, at: int, depth: int) -> Any:
+            if depth >= _DEEP:
+                return {}
+            names = [*source.labels, *source.words][: 1 + source.pick(f"keys{at}", 2)]
+            return {name: value(source, at * 8 + i, depth + 1) for i, name in enumerate(names)}
+
         return make
 
     def _array(self, schema: Json, name: str) -> Maker:
+        if schema.get("prefixItems"):
+            firsts = [self.node(one, name) for one in schema["prefixItems"]]
+            return lambda source, at, depth: [
+                first(source, at * 8 + i, depth + 1) for i, first in enumerate(firsts)
+            ]
         inner = schema.get("items", {})
         item = self.node(inner, name)
         low = int(schema.get("minItems", 0))

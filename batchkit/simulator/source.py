@@ -179,6 +179,15 @@ def dates_in(text: str) -> list[date]:
     return found
 
 
+def first_day(text: str, start: int = 0) -> tuple[date, tuple[int, int]] | None:
+    """Return the first date from `start` on that exists in the calendar, and where it stands."""
+    for match in _DATE.finditer(text, start):
+        day = _date_of(match)
+        if day is not None:
+            return day, match.span()
+    return None
+
+
 def numbers_in(text: str) -> list[float]:
     """Return the numbers in `text`, in order, at most 200; versions and codes are none."""
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,14 @@ _OPENAI_NEVER = (
     "oneOf",
     "prefixItems",
     "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "minLength",
+    "maxLength",
+    "uniqueItems",
+    "contains",
+    "unevaluatedProperties",
     "default",
 )
 _ANTHROPIC_NEVER = (
@@ -40,9 +49,12 @@ _ANTHROPIC_NEVER = (
     "dependentRequired",
     "dependentSchemas",
 )
-_ANTHROPIC_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+_OPENAI_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 )
+_ANTHROPIC_FORMATS = _OPENAI_FORMATS | {"uri"}
+_LOOKS_AROUND = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9bB]")
+_MOST_UNIONS = 16
 
 
 def refused_by_openai(schema: Any) -> str | None:
@@ -56,8 +68,25 @@ def refused_by_openai(schema: Any) -> str | None:
             return f"In context={_context(path)}, {why}"
         if depth > 10:
             return "schema exceeds the maximum of 10 levels of nesting."
-    if sum(len(node.get("properties") or {}) for _, node, _ in nodes) > 5_000:
+    return _openai_size([node for _, node, _ in nodes], schema)
+
+
+def _openai_size(nodes: list[Json], root: Json) -> str | None:
+    """Return which of the limits on the whole schema is passed, or None."""
+    names = [name for node in nodes for name in node.get("properties") or {}]
+    enums = [[str(value) for value in node.get("enum") or ()] for node in nodes]
+    if len(names) > 5_000:
         return "schema exceeds the maximum of 5000 object properties."
+    if sum(map(len, enums)) > 1_000:
+        return "schema exceeds the maximum of 1000 enum values."
+    if any(len(values) > 250 and sum(map(len, values)) > 15_000 for values in enums):
+        return "an enum of more than 250 values exceeds 15000 characters."
+    texts = [*names, *(root.get("$defs") or {}), *(text for values in enums for text in values)]
+    if sum(map(len, texts)) > 120_000:
+        return "schema exceeds the maximum of 120000 characters of names and enum values."
+    known = {f"#/$defs/{name}" for name in root.get("$defs") or {}} | {"#"}
+    if any(node.get("$ref", "#") not in known for node in nodes):
+        return "reference can only point to definitions defined at the top level of the schema."
     return None
 
 
@@ -67,14 +96,17 @@ def refused_by_anthropic(schema: Any) -> str | None:
         return "output_config.format.schema: Input should be a valid dictionary"
     if _recurs(schema):
         return "Recursive schemas are not supported"
-    optional = 0
+    optional = unions = 0
     for path, node, _ in _nodes(schema, ()):
         why = _anthropic_node(node)
         if why is not None:
             return f"{_context(path)}: {why}"
         optional += len(set(node.get("properties") or {}) - set(node.get("required") or ()))
+        unions += "anyOf" in node or isinstance(node.get("type"), list)
     if optional > 24:
         return "Schema is too complex for compilation: more than 24 optional parameters"
+    if unions > _MOST_UNIONS:
+        return "Schema is too complex for compilation: more than 16 parameters of union types"
     return None
 
 
@@ -82,6 +114,14 @@ def _openai_node(node: Json) -> str | None:
     for word in _OPENAI_NEVER:
         if word in node:
             return f"'{word}' is not permitted."
+    if "$ref" in node and len(node) > 1:
+        return f"$ref cannot have keywords {sorted(node.keys() - {'$ref'})}."
+    if "format" in node and node["format"] not in _OPENAI_FORMATS:
+        return f"'{node['format']}' is not a valid format."
+    if _LOOKS_AROUND.search(str(node.get("pattern", ""))):
+        return "'pattern' must not look around or back."
+    if node.get("type") == "array" and not node.get("items"):
+        return "array schema missing items."
     if not _is_object(node):
         return (
             None
@@ -111,6 +151,8 @@ def _anthropic_node(node: Json) -> str | None:
         return "For 'array' type, 'minItems' values other than 0 or 1 are not supported"
     if "format" in node and node["format"] not in _ANTHROPIC_FORMATS:
         return f"String format '{node['format']}' is not supported"
+    if _LOOKS_AROUND.search(str(node.get("pattern", ""))):
+        return "Patterns that look around or back are not supported"
     if any("$ref" in part for part in node.get("allOf") or ()):
         return "allOf with $ref is not supported"
     if not str(node.get("$ref", "#")).startswith("#"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +32,7 @@ _KNOWN_MODELS = (
     "ft:",
 )
 _SCHEMAS_KEPT = 512
+_TOLD = "JSON Schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,16 @@ class Desk:
             )
             self.schemas[key] = found
         return found
+
+    def told(self, prompt: Prompt) -> Schema | None:
+        """Return the JSON Schema that the system's words ask for, as a model that reads would."""
+        for text in prompt.framing:
+            _, told, rest = text.rpartition(_TOLD)
+            if told and "{" in rest:
+                with contextlib.suppress(ValueError):
+                    schema, _ = json.JSONDecoder().raw_decode(rest, rest.index("{"))
+                    return self.schema(schema)
+        return None
 
     def outcome(self, prompt: Prompt, body: Json, custom_id: str) -> Outcome:
         """Return how this execution is to end, and count it where a marker counts."""

@@ -841,8 +841,8 @@ def test_a_schema_that_the_provider_refuses_is_found_at_add_job(model: str) -> N
         quiet(model).add_job(prompt="a", response_model=Bare)
 
 
-def test_citations_with_a_response_model_say_that_they_are_not_there_yet() -> None:
-    """What is not there yet says so in a clear error at `add_job`, never a stub that pretends."""
+def test_citations_that_cannot_be_had_are_a_clear_error_at_add_job() -> None:
+    """`enable_citations`: nothing to cite, or a provider that has none."""
     with pytest.raises(ValidationError, match="citations"):
         quiet().add_job(prompt="a", response_model=Note, enable_citations=True)
     with pytest.raises(ValidationError, match="citations"):

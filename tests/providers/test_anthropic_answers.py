@@ -95,7 +95,7 @@ def test_a_forced_tool_s_input_is_the_text(tmp_path: Path) -> None:
 
 
 def test_citations_keep_their_place(tmp_path: Path) -> None:
-    """A page where the source has pages, and the provider's own location."""
+    """A page where the source has pages, the provider's own location, and that in the answer."""
     page = {
         "type": "page_location",
         "cited_text": "Revenue rose.",
@@ -114,6 +114,7 @@ def test_citations_keep_their_place(tmp_path: Path) -> None:
     assert outcome.text == "Up.!"
     first, second = outcome.citations
     rest = {name: value for name, value in page.items() if name != "cited_text"}
+    rest |= {"answer_start_index": 0, "answer_end_index": 2}
     assert first == Citation("Revenue rose.", "q3.pdf", 2, rest)
     assert (second.source, second.page) == ("document 1", None)
 

@@ -93,11 +93,28 @@ def test_a_request_beyond_the_provider_s_size_is_seen(adapter: Provider) -> None
     assert any("bytes" in problem for problem in adapter.check(request(attachments=[large])))
 
 
-def test_citations_are_anthropic_s_and_go_with_no_schema() -> None:
+def test_citations_are_anthropic_s_and_go_with_no_strict_schema() -> None:
     """Both are said before anything is sent."""
-    assert OpenAIResponses().check(request(citations=True))
-    assert Anthropic().check(request(citations=True)) == []
-    assert "response_model" in Anthropic().check(request(citations=True, schema=SCHEMA))[0]
+    asks = request(citations=True, attachments=[TEXT])
+    plain = {**SCHEMA, "mode": "plain"}
+    form = {"output_config": {"format": {"type": "json_schema", "schema": {}}}}
+    assert OpenAIResponses().check(asks)
+    assert Anthropic().check(asks) == []
+    assert Anthropic().check(replace(asks, schema=plain)) == []
+    for given in ({"schema": SCHEMA}, {"params": form}, {"extra_body": form}):
+        assert "structured output" in Anthropic().check(replace(asks, **given))[0]
+
+
+def test_what_cannot_be_cited_is_said() -> None:
+    """An image has no words, nor has a message without documents."""
+    said = {"role": "user", "content": "hello"}
+    shown = {"role": "user", "content": [{"type": "document", "source": {}}]}
+    mixed = request(citations=True, attachments=[IMAGE, PDF])
+    assert Anthropic().check(mixed) == []
+    assert "nothing to cite" in Anthropic().check(replace(mixed, attachments=[IMAGE]))[0]
+    messages = replace(mixed, attachments=[], prompt=None)
+    assert "nothing to cite" in Anthropic().check(replace(messages, messages=[said]))[0]
+    assert Anthropic().check(replace(messages, messages=[said, shown])) == []
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def _strict(**more: Any) -> dict[str, Any]:
         (_strict(additionalProperties=True), False, False),
         (_strict(properties={"a": {"type": "string", "default": "x"}}), False, True),
         (_strict(properties={"a": {"type": "integer", "minimum": 1}}), True, False),
-        (_strict(properties={"a": {"type": "string", "maxLength": 5}}), True, False),
+        (_strict(properties={"a": {"type": "string", "maxLength": 5}}), False, False),
         (_strict(properties={"a": {"oneOf": [{"type": "string"}]}}), False, False),
         (
             _strict(
@@ -196,7 +196,27 @@ def _strict(**more: Any) -> dict[str, Any]:
             True,
             True,
         ),
-        (_strict(properties={"a": {"type": "string", "format": "ipv7"}}), True, False),
+        (_strict(properties={"a": {"type": "string", "format": "ipv7"}}), False, False),
+        (_strict(properties={"a": {"type": "string", "format": "uri"}}), False, True),
+        (_strict(properties={"a": {"type": "string", "pattern": "^(?=a)"}}), False, False),
+        (_strict(properties={"a": {"type": "array"}}), False, True),
+        (
+            _strict(properties={"a": {"$ref": "#", "description": "itself"}}),
+            False,
+            False,
+        ),
+        (_strict(properties={"a": {"$ref": "#/$defs/Gone"}}), False, True),
+        (_strict(properties={"a": {"enum": [f"e{at}" for at in range(1_001)]}}), False, True),
+        (
+            _strict(
+                properties={
+                    f"a{at}": {"anyOf": [{"type": "string"}, {"type": "null"}]} for at in range(17)
+                },
+                required=[f"a{at}" for at in range(17)],
+            ),
+            True,
+            False,
+        ),
         (Inner.model_json_schema(), False, False),
         (Bounded.model_json_schema(), False, False),
     ],
