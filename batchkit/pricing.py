@@ -179,6 +179,14 @@ def cost(usage: Usage, price: Price) -> int:
     return -(-total // _MILLION)
 
 
+def tier_cost(usage: Usage, price: Price, *, long: bool) -> int:
+    """Return what many answers of one tier cost together, their usage added up."""
+    at = price
+    if long and price.long_context_above is not None:
+        at = _tier(price, price.long_context_above + 1)
+    return cost(usage, replace(at, long_context_above=None))
+
+
 def _tier(price: Price, input_tokens: int) -> Price:
     """Return the prices of a request with that much input."""
     if price.long_context_above is None or input_tokens <= price.long_context_above:

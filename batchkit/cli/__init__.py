@@ -13,6 +13,7 @@ from batchkit.cli.answers import errors, log, reparse, results, show
 from batchkit.cli.books import database, rm, verify
 from batchkit.cli.demo import demo
 from batchkit.cli.exits import DETACHED
+from batchkit.cli.report import report
 from batchkit.cli.runs import cancel, ls, resume, retry, status, watch
 from batchkit.cli.simulator import simulate
 from batchkit.errors import BatchkitError
@@ -52,7 +53,7 @@ def cli() -> None:
 
 
 for command in (
-    *(demo, resume, ls, status, watch, results, errors, show, log),
+    *(demo, resume, ls, status, watch, results, report, errors, show, log),
     *(cancel, retry, reparse, verify, rm, database, simulate),
 ):
     cli.add_command(command)

@@ -16,6 +16,7 @@ from batchkit.export.folders import ResultsFolder
 from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
 from batchkit.money import usd
 from batchkit.providers import Provider
+from batchkit.report import Report, read
 from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
 from batchkit.run.checks import listed, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
@@ -96,6 +97,20 @@ class BatchRun:
             said = f"{self._clock.now().astimezone():%H:%M}  {line(found)}"
             self._console.say(said, "error")  # asked for: said at any verbosity
         return found
+
+    def report(self) -> Report:
+        """Return what was done, what it cost and what to type next, also while it runs.
+
+        ``to_text()``, ``to_html()`` and ``to_dict()`` of it are what ``batchkit report`` prints.
+        """
+        return read(
+            self._store,
+            self._row,
+            self._gauge.read(),
+            now=self._clock.now(),
+            warnings=self.warnings(),
+            command=self._driver.command,
+        )
 
     def warnings(self) -> list[str]:
         """Return what leaves the provider within nine days, or has left it, uncollected."""
@@ -350,6 +365,7 @@ class BatchRun:
     # async twins
 
     astatus = twin(status)
+    areport = twin(report)
     awarnings = twin(warnings)
     ato_json = twin(to_json)
     aresults = twin(results)

@@ -13,6 +13,7 @@ from batchkit.console import Console
 from batchkit.engine import Ending, Engine
 from batchkit.export.folders import ResultsFolder
 from batchkit.providers import Provider
+from batchkit.report import read
 from batchkit.run.progress import Progress, Wanted
 from batchkit.run.signals import Detach
 from batchkit.run.status import Gauge
@@ -64,9 +65,17 @@ class Driver:
         if ending == "detached" or (detach.heard is not None and ending != "done"):
             self._console.say(f"Detached; batches go on. Go on with: {self.command()}", "error")
         detach.leave()
-        if not once:
+        if ending == "done" and wanted.lines:
+            self._console.say(self._report(), "error")  # asked for: said at any verbosity
+        elif not once:
             self._conclude(ending)
         return ending
+
+    def _report(self) -> str:
+        row = self._store.runs.get(self._run_id)
+        status = Gauge(self._store, self._run_id, self._clock).read()
+        made = read(self._store, row, status, now=self._clock.now(), command=self.command)
+        return "\n" + made.to_text(short=True).rstrip()
 
     def _conclude(self, ending: Ending) -> None:
         """Say what to type where the run itself does not go on."""

@@ -38,12 +38,13 @@ class Reports:
                     yield dict(row.data)
 
     def usage(self, run_id: int, above: int | None = None) -> list[RowMapping]:
-        """Return what was used, one row a provider and model, every attempt counted.
+        """Return what was used, one row a provider and model, every attempt that was billed.
 
-        Rows hold ``provider, model, attempts, cost, unknown`` (attempts without a known cost) and
+        ``model`` is the one that was asked where a lane has one, else the one that answered. Rows
+        hold ``provider, model, attempts, cost, unknown`` (attempts without a known cost) and
         the sums of tokens; with ``above`` only of requests with more input than that.
         """
-        model = func.coalesce(attempts.c.model, lanes.c.model)
+        model = func.coalesce(func.nullif(lanes.c.model, ""), attempts.c.model)
         query = (
             select(
                 lanes.c.provider,
@@ -57,6 +58,7 @@ class Reports:
             .join(batches, batches.c.id == attempts.c.batch_id)
             .where(attempts.c.run_id == run_id, attempts.c.reused_from.is_(None))
             .where(batches.c.collected_no.is_not(None), attempts.c.input_tokens > (above or 0))
+            .where(attempts.c.cost.is_distinct_from(0))
             .group_by(lanes.c.provider, model)
             .order_by(lanes.c.provider, model)
         )
@@ -76,6 +78,36 @@ class Reports:
         with self._database.read() as connection:
             return {str(code): int(count) for code, count in connection.execute(query)}
 
+    def reasons(self, run_id: int) -> list[tuple[str, str | None, int]]:
+        """Return (state, code, count) of the jobs that ended without an answer, most first."""
+        query = (
+            select(attempts.c.state, attempts.c.code, func.count())
+            .join(jobs, _job())
+            .join(batches, batches.c.id == attempts.c.batch_id)
+            .where(*_unanswered(run_id))
+            .group_by(attempts.c.state, attempts.c.code)
+            .order_by(func.count().desc(), attempts.c.code)
+        )
+        with self._database.read() as connection:
+            return [(state, code, int(count)) for state, code, count in connection.execute(query)]
+
+    def examples(
+        self, run_id: int, state: str, code: str | None, limit: int
+    ) -> list[tuple[str, str]]:
+        """Return (key, error) of some jobs that ended so, in order of adding."""
+        query = (
+            select(jobs.c.key, attempts.c.error)
+            .select_from(attempts)
+            .join(jobs, _job())
+            .join(batches, batches.c.id == attempts.c.batch_id)
+            .where(*_unanswered(run_id), attempts.c.state == state)
+            .where(attempts.c.code.is_not_distinct_from(code))
+            .order_by(jobs.c.no)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(str(key), str(error or "")) for key, error in connection.execute(query)]
+
     def reused(self, run_id: int) -> int:
         """Count the jobs whose answer another run had paid for."""
         query = (
@@ -89,8 +121,7 @@ class Reports:
     def asked(self, run_id: int) -> list[RowMapping]:
         """Return one row a lane and template over a started run's jobs, for an estimate.
 
-        Rows hold ``provider, template_id, jobs, tokens, bound, unpriced`` and ``first``, a place
-        from which on some of these jobs are found.
+        Rows hold ``provider, lane_id, template_id, jobs, tokens, bound, unpriced``.
         """
         query = (
             select(
@@ -101,7 +132,6 @@ class Reports:
                 func.sum(jobs.c.tokens).label("tokens"),
                 func.coalesce(func.sum(jobs.c.bound), 0).label("bound"),
                 (func.count() - func.count(jobs.c.bound)).label("unpriced"),
-                func.min(jobs.c.seq).label("first"),
             )
             .join(lanes, lanes.c.id == jobs.c.lane_id)
             .where(jobs.c.shelf == 0, jobs.c.run_id == run_id, jobs.c.superseded.is_(False))
@@ -122,3 +152,21 @@ class Reports:
         )
         with self._database.read() as connection:
             return list(connection.execute(query))
+
+
+def _job() -> Any:
+    return and_(
+        jobs.c.shelf == attempts.c.shelf,
+        jobs.c.lane_id == attempts.c.lane_id,
+        jobs.c.seq == attempts.c.seq,
+    )
+
+
+def _unanswered(run_id: int) -> tuple[Any, ...]:
+    return (
+        attempts.c.run_id == run_id,
+        attempts.c.final,
+        attempts.c.state.in_(("failed", "cancelled")),
+        jobs.c.superseded.is_(False),
+        batches.c.collected_no.is_not(None),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchkit.upkeep.answers import Reason, failures, imported_model
+from batchkit.upkeep.answers import Reason, failures, imported_model, written_page
 from batchkit.upkeep.books import Proof, verified
 from batchkit.upkeep.databases import revision, upgraded
 from batchkit.upkeep.removal import Removal, removed
@@ -23,4 +23,5 @@ __all__ = [
     "timeline",
     "upgraded",
     "verified",
+    "written_page",
 ]

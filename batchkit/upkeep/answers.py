@@ -12,8 +12,10 @@ from types import ModuleType
 from pydantic import BaseModel
 
 from batchkit import settings
-from batchkit.errors import ValidationError
+from batchkit.errors import ConfigError, ValidationError
 from batchkit.model import Json
+from batchkit.report import Report
+from batchkit.results import replace_file
 from batchkit.upkeep.places import picked, store_of
 
 _EXAMPLES = 3
@@ -47,6 +49,14 @@ def failures(run: str, *, project: str | None = None, database: str | None = Non
                 examples.append((answer.key, answer.error or ""))
     ordered = sorted(counts, key=lambda code: -counts[code])
     return [Reason(code, counts[code], tuple(found[code])) for code in ordered]
+
+
+def written_page(report: Report, path: Path) -> None:
+    """Write a report as an HTML page, whole or not at all; raise ConfigError if it cannot be."""
+    try:
+        replace_file(path, report.to_html().encode())
+    except OSError as error:
+        raise ConfigError(f"Cannot write {path}: {error.strerror or error}") from error
 
 
 def imported_model(written: str) -> type[BaseModel]:

@@ -85,6 +85,9 @@ class Convoy:
         if detach.heard is not None:
             self._console.say("Detached; batches go on. Go on with: batchkit resume", "error")
         detach.leave()
+        for handle in handles:
+            if lines and handle.is_complete:
+                self._console.say("\n" + handle.report().to_text(short=True).rstrip(), "error")
 
     def _announce(self) -> None:
         self._console.say(
