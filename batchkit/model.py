@@ -11,6 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
+Level: TypeAlias = Literal["system", "documents"]
+"""Where a prefix that requests share may end: behind the system prompt, or behind the files."""
+
 
 class RunState(StrEnum):
     """Where a run stands; derived from its rows, stored nowhere."""
@@ -175,7 +178,8 @@ class Request:
 
     Either ``messages`` (in the provider's own shape) or ``prompt`` with ``attachments``.
     ``params`` are the provider's own names and only what somebody set. ``schema`` is
-    ``AnswerSchema.to_dict()``.
+    ``AnswerSchema.to_dict()``. ``caching`` says behind what a provider that takes marks
+    (``Traits.cache_marks``) shall cache for an hour.
     """
 
     model: str
@@ -188,6 +192,27 @@ class Request:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     schema: Json | None = None
     citations: bool = False
+    caching: Sequence[Level] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What many jobs of a lane begin with, and the one of them that goes first to have it cached.
+
+    ``primed_at``: the primer was sealed; ``flies``: it has no end yet. ``warmed_at``: an answer
+    told of the cache; it counts as cached before ``warm_until``.
+    """
+
+    id: int
+    level: Level
+    digest: bytes
+    primer_seq: int
+    tokens: int = 0
+    jobs: int = 0
+    primed_at: datetime | None = None
+    warmed_at: datetime | None = None
+    warm_until: datetime | None = None
+    flies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +395,7 @@ class Traits:
 
     ``parameters`` are the names its request type knows; ``refused`` maps a name to why it cannot
     go into a batch, for every model; ``prefixes`` are the model names it serves.
+    ``cache_marks``: it caches the prefixes that a request marks.
     ``create_key`` says whether create can be repeated safely: ``none``, ``idempotent``, ``named``.
     """
 
@@ -382,6 +408,7 @@ class Traits:
     stages: bool
     metadata: bool
     dialect: Literal["openai", "anthropic"]
+    cache_marks: bool = False
     citations: bool = False
     kinds: frozenset[str] = frozenset({"text", "pdf", "image"})
     create_key: Literal["none", "idempotent", "named"] = "none"

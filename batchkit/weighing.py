@@ -57,13 +57,18 @@ def weigh_attempt(
     dialect: Dialect,
     counted: bool,
 ) -> Weight:
-    """Bound one attempt: as ``known`` from when it was added, unless it changed or is counted."""
+    """Bound one attempt: as ``known`` from when it was added, unless it changed or is counted.
+
+    What is marked for a cache may be written to it, which is the dearest.
+    """
     if not (counted or changes.get("max_tokens") or changes.get("note")):
-        return known
+        if not request.caching or known.bound is None:
+            return known
+        return Weight(known.tokens, _bound(known.tokens, request, price, provider))
     found = weigh(request, price, provider=provider, dialect=dialect, counted=counted)
     if changes or known.bound is None or found.bound is None:
         return found
-    return found if found.bound < known.bound else known
+    return found if request.caching or found.bound < known.bound else known
 
 
 def _bound(most: int, request: Request, price: Price | None, provider: str) -> int | None:
@@ -79,5 +84,5 @@ def _bound(most: int, request: Request, price: Price | None, provider: str) -> i
         request.max_tokens,
         price,
         n=pricing.choices(request.params),
-        caching=pricing.caching_of(provider, body),
+        caching="1h" if request.caching else pricing.caching_of(provider, body),
     )

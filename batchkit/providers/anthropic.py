@@ -114,6 +114,7 @@ class Anthropic:
         refused=REFUSED,
         window=anthropic_answers.WINDOW,
         retention=anthropic_answers.RETENTION,
+        cache_marks=True,
         stages=False,
         metadata=False,
         dialect="anthropic",

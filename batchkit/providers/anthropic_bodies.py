@@ -32,7 +32,9 @@ def body(request: Request) -> Json:
     made: Json = {"model": request.model, "max_tokens": request.max_tokens}
     leading, messages = _split(request)
     if system := _system([request.system, params.pop("system", None), *leading], request):
-        made["system"] = system
+        made["system"] = _marked_text(system) if "system" in request.caching else system
+    elif "system" in request.caching and params.get("tools"):
+        params["tools"] = _marked_last(params["tools"])
     made["messages"] = _cited(messages) if request.citations else messages
     if schema := strict(request):
         shape = {"type": "json_schema", "schema": schema["wire"]}
@@ -112,7 +114,19 @@ def _content(request: Request) -> Any:
     if not request.attachments:
         return request.prompt
     blocks = [_block(attachment, request.citations) for attachment in request.attachments]
+    if "documents" in request.caching:
+        blocks = _marked_last(blocks)
     return [*blocks, {"type": "text", "text": request.prompt}]
+
+
+def _marked_text(system: Any) -> list[Json]:
+    """Return a system prompt with a mark behind it, which only blocks can carry."""
+    return _marked_last([{"type": "text", "text": system}] if isinstance(system, str) else system)
+
+
+def _marked_last(blocks: list[Json]) -> list[Json]:
+    """Ask for all that stands before and in the last of the blocks to be cached for an hour."""
+    return [*blocks[:-1], {**blocks[-1], "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
 
 
 def _block(attachment: Attachment, citations: bool) -> Json:

@@ -182,6 +182,7 @@ class FakeProvider:
                 for a in request.attachments
             ],
             "schema": request.schema,
+            "caching": list(request.caching),
             **request.params,
             **request.extra_body,
         }

@@ -87,6 +87,28 @@ def test_anthropic_keeps_system_blocks_with_their_cache_marks() -> None:
     assert messages(given)["system"] == [{"type": "text", "text": "A"}, block]
 
 
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def test_anthropic_is_asked_to_cache_behind_the_system_prompt_and_behind_the_documents() -> None:
+    """The mark stands on the last block; the question behind it is not marked."""
+    given = request(system="Be brief.", attachments=[TEXT, PDF], caching=("system", "documents"))
+    body = messages(given)
+    assert body["system"] == [{"type": "text", "text": "Be brief.", **HOUR}]
+    first, last, question = body["messages"][0]["content"]
+    assert ("cache_control" in first, last["cache_control"]) == (False, HOUR["cache_control"])
+    assert question == {"type": "text", "text": "Hi"}
+    assert "cache" not in str(responses(given)) + str(chat(given))
+
+
+def test_anthropic_caches_behind_the_tools_where_there_is_no_system_prompt() -> None:
+    """And leaves the tools that somebody gave as they are."""
+    tools = [{"name": "a"}, {"name": "b"}]
+    given = request(params={"tools": tools}, caching=("system",))
+    assert messages(given)["tools"] == [{"name": "a"}, {"name": "b", **HOUR}]
+    assert tools == [{"name": "a"}, {"name": "b"}]
+
+
 def test_documents_come_before_the_prompt_for_responses() -> None:
     """Text under its name, a PDF as file_data, an image as a data URL."""
     parts = responses(request(attachments=[TEXT, PDF, IMAGE]))["input"][0]["content"]
