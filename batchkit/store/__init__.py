@@ -15,6 +15,7 @@ from batchkit.store.events import Events
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
 from batchkit.store.outlets import Outlet
+from batchkit.store.papers import Papers
 from batchkit.store.raws import Raw, Raws, Reading
 from batchkit.store.reports import Reports
 from batchkit.store.rows import (
@@ -59,6 +60,7 @@ class Store:
         self.accounts = Accounts(self.database)
         self.events = Events(self.database)
         self.raws = Raws(self.database)
+        self.papers = Papers(self.database)
         self.audit = Audit(self.database)
         self.reports = Reports(self.database)
 

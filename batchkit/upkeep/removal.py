@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from batchkit import settings
 from batchkit.clock import SystemClock
+from batchkit.documents import kept
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.money import dollars
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
+
+_LEFTOVER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,9 @@ def removed(
     project: str | None = None,
     database: str | None = None,
 ) -> list[Removal]:
-    """Remove a run, or all of the project that ended so long ago; files stay where they are.
+    """Remove a run, or all of the project that ended so long ago; results stay where they are.
 
+    Copies of documents (``keep_files``) go with the last run that needs them.
     Raises StateError for a named run with batches in flight.
     """
     now = SystemClock().now()
@@ -49,9 +54,32 @@ def removed(
         for row in gone:
             _refuse_live(store, row)
         if not dry_run:
+            theirs = _copied(store, gone)
             for row in gone:
                 store.runs.remove(row.id)
+            if theirs is not None:
+                _drop_copies(store, theirs, now)
         return [_removal(row) for row in gone]
+
+
+def _copied(store: Store, gone: list[RunRow]) -> set[bytes] | None:
+    """Return the documents of runs that go; None if no copies are kept here at all."""
+    if store.files is None or not gone or next(kept.copies(store.files), None) is None:
+        return None
+    return store.papers.hashes([row.id for row in gone])
+
+
+def _drop_copies(store: Store, theirs: set[bytes], now: datetime) -> None:
+    """Delete copies that no run needs: those of the removed runs, and any left for a day.
+
+    A younger one may belong to jobs that another script is adding, and has not written down.
+    """
+    needed = store.papers.hashes()
+    for copy in kept.copies(store.files or Path()):
+        digest = b"" if copy.name.startswith(".") else bytes.fromhex(copy.name)
+        age = now - datetime.fromtimestamp(copy.stat().st_mtime, UTC)
+        if digest not in needed and (digest in theirs or age > _LEFTOVER):
+            copy.unlink(missing_ok=True)
 
 
 def _candidates(store: Store, project: str, run: str | None) -> list[RunRow]:
