@@ -397,6 +397,10 @@ class Traits:
     go into a batch, for every model; ``prefixes`` are the model names it serves.
     ``cache_marks``: it caches the prefixes that a request marks.
     ``create_key`` says whether create can be repeated safely: ``none``, ``idempotent``, ``named``.
+    ``plain_prompts`` says that two requests of one kind that are a prompt and nothing else differ
+    in their lines by the prompt and the custom id alone, each a JSON text, and that ``check`` looks
+    at no more of a prompt than whether it is blank and how long it is: most of the work is then
+    done once for all of them.
     """
 
     endpoint: str
@@ -413,6 +417,7 @@ class Traits:
     kinds: frozenset[str] = frozenset({"text", "pdf", "image"})
     create_key: Literal["none", "idempotent", "named"] = "none"
     look_every: timedelta = timedelta(minutes=1)
+    plain_prompts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,28 @@ CONTENT = (
 
 def digest(template: Mapping[str, Any], own: Mapping[str, Any], files: Sequence[str]) -> bytes:
     """Return the identity of a job's content: 16 bytes; ``files`` are sha256 in order."""
+    written = _canonical([_content(template), dict(own), list(files)])
+    return hashlib.sha256(written).digest()[:16]
+
+
+class PromptDigest:
+    """``digest`` of jobs that are a template and a prompt: what they share is hashed once."""
+
+    def __init__(self, template: Mapping[str, Any]) -> None:
+        self._shared = hashlib.sha256(b"[" + _canonical(_content(template)) + b',{"prompt":')
+
+    def of(self, written: bytes) -> bytes:
+        """Return the identity of a job with this prompt, given as JSON."""
+        hashed = self._shared.copy()
+        hashed.update(written + b"},[]]")
+        return hashed.digest()[:16]
+
+
+def _content(template: Mapping[str, Any]) -> Json:
     content = {name: template.get(name) for name in CONTENT if template.get(name) is not None}
     if template.get("schema") is not None:
         content["schema"] = template["schema"]["fingerprint"]
-    written = _canonical([content, dict(own), list(files)])
-    return hashlib.sha256(written).digest()[:16]
+    return content
 
 
 def template_digest(template: Mapping[str, Any]) -> bytes:

@@ -92,6 +92,8 @@ class SpoolWriter:
         self.path = path
         self.count = 0
         self.bytes = 0
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._hash = hashlib.sha256()
         self._file = path.open("wb", buffering=_BUFFER)
 
@@ -110,14 +112,16 @@ class SpoolWriter:
 
     def add(self, line: bytes) -> None:
         """Append one line."""
-        written = line + b"\n"
-        self._file.write(written)
-        self._hash.update(written)
-        self.bytes += len(written)
+        self._held.append(line)
+        self._held_bytes += len(line)
+        self.bytes += len(line) + 1
         self.count += 1
+        if self._held_bytes >= _BUFFER:
+            self._write()
 
     def seal(self) -> str:
         """Make the file durable, directory entry included; return its sha256 in hex."""
+        self._write()
         self._file.flush()
         os.fsync(self._file.fileno())
         folder = os.open(self.path.parent, os.O_RDONLY)
@@ -126,6 +130,16 @@ class SpoolWriter:
         finally:
             os.close(folder)
         return self._hash.hexdigest()
+
+    def _write(self) -> None:
+        """Write and hash what is held back: by the megabyte, since each call has its price."""
+        if self._held:
+            self._held.append(b"")
+            written = b"\n".join(self._held)
+            self._file.write(written)
+            self._hash.update(written)
+            self._held.clear()
+            self._held_bytes = 0
 
     def discard(self) -> None:
         """Remove the file: the batch was not sealed."""

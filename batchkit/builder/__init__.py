@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from batchkit.builder import fanning, keys, wishes
@@ -17,6 +18,7 @@ from batchkit.builder.fanning import Models
 from batchkit.builder.identity import OnChange
 from batchkit.builder.job import FilePath, Job
 from batchkit.builder.listing import Jobs
+from batchkit.builder.moulds import Moulds
 from batchkit.builder.registry import Registry
 from batchkit.builder.sourcing import Rows, from_folder, source_of
 from batchkit.builder.starting import Start
@@ -83,6 +85,7 @@ class Batch:
         self._console = Console()
         self._registry = Registry(providers)
         self._templates = Templates(self._registry)
+        self._moulds = Moulds()
         self._keys = keys.Keys()
         self._bases = keys.Keys()
         self._models: list[Json] = []
@@ -130,6 +133,7 @@ class Batch:
             self._templates.check_defaults({**fields, **more}, {**named, **own})
         self._models = models if asked else self._models
         self._fields, self._params = fields, named
+        self._moulds.forget()
         return self
 
     def set_state(
@@ -209,6 +213,14 @@ class Batch:
         holds for it alone. Raises ValidationError, ProviderNotFoundError, or KeyConflictError for
         a ``key`` that was added before.
         """
+        asked: Any = None
+        is_prompt = messages is None and file is None and files is None and pages is None
+        is_bare = price is None and metadata is None and extra_body is None and models is None
+        if is_prompt and is_bare and not (params or self._models):
+            rest = (response_model, enable_citations, system, provider)
+            asked = (model, temperature, max_tokens, *rest)
+            if self._moulded(asked, prompt, key):
+                return self
         job = Job(
             messages=messages,
             file=file,
@@ -229,6 +241,8 @@ class Batch:
             params=params,
         )
         self._add(job, models)
+        if asked is not None:
+            self._learn(asked, job)
         return self
 
     def add_jobs(self, iterable: Iterable[Mapping[str, Any] | Job]) -> Batch:
@@ -394,17 +408,48 @@ class Batch:
                 raise ValidationError(str(error)) from error.__cause__
             return failed_row(filled, str(error), named)
 
+    def _moulded(self, asked: Hashable, prompt: Any, key: Any) -> bool:
+        """Add a job that differs from one before by no more than prompt and key."""
+        mould = self._moulds.find(self._mould_of(asked))
+        if mould is None or type(prompt) is not str:
+            return False
+        if key is not None:
+            keys.checked(key)
+        row = mould.row(prompt, key, self._named)
+        if row is None:
+            return False
+        self._draft.add(row)
+        return True
+
+    def _learn(self, asked: Hashable, job: Job) -> None:
+        filled = with_defaults(job, self._fields, self._params)
+        made = partial(self._adding.mould, filled, self._wishes.brakes, self._clock.now().date())
+        self._moulds.learn(self._mould_of(asked), made)
+
+    def _mould_of(self, asked: Any) -> Hashable:
+        """Return what a mould holds for: True and 1 are not the same; prices change by the day."""
+        limited = self._wishes.cost_limit is not None
+        return asked, type(asked[1]), type(asked[2]), limited, self._clock.now().date()
+
+    def _named(self, key: str | None, digest: bytes) -> str:
+        if key is None:
+            return self._keys.derive(keys.of_content(digest))
+        return self._taken(key, digest)
+
     def _key_of(self, job: Job, derived: str, digest: bytes) -> str:
         if job.key is None:
             return self._keys.derive(derived)
-        if not self._keys.take(job.key):
-            before = self._draft.digest_of(job.key)
+        return self._taken(job.key, digest)
+
+    def _taken(self, key: str, digest: bytes) -> str:
+        if not self._keys.take(key):
+            before = self._draft.digest_of(key)
             content = "the same" if before == digest else "other"
             raise KeyConflictError(
-                f"The key {job.key!r} was added twice, the second time with {content} content: a "
+                f"The key {key!r} was added twice, the second time with {content} content: a "
                 "key stands for one job. Give each job a key of its own, or none."
             )
-        return job.key
+        return key
 
     def _notices(self) -> list[str]:
         if not self._templates.took_default or self._told_default:

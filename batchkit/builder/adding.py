@@ -23,6 +23,7 @@ from batchkit.builder.asking import (
     paths_of,
 )
 from batchkit.builder.job import FilePath, Job
+from batchkit.builder.moulds import Mould
 from batchkit.builder.templates import CUSTOM_ID, Brakes, Template, Templates
 from batchkit.errors import ValidationError
 from batchkit.model import Attachment, Document, Json, Request
@@ -79,6 +80,13 @@ class Adding:
             tokens=size.tokens,
             bound=None if unbounded else size.bound,
         )
+
+    def mould(self, job: Job, brakes: Brakes, day: date) -> Mould | None:
+        """Return what makes rows of prompts like this job's; None where each is looked at."""
+        if job.prompt is None or paths_of(job):
+            return None
+        template = self._templates.of(job, None, brakes, day)
+        return Mould(template) if template.provider.traits.plain_prompts else None
 
     def _inspected(self, path: FilePath, pages: str | None) -> Document:
         at: tuple[Any, ...]

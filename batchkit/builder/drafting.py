@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from batchkit import requests
+from batchkit.builder.marks import Bits
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.store import JobRow, Known, LaneRow, NewJob, Store
 from batchkit.store.jobs import Taken
 
-_MOST = 500
-_MOST_BYTES = 16_000_000
+_MOST = 5_000
+_MOST_BYTES = 8_000_000
 _TRIES = 10
 
 
@@ -58,22 +59,6 @@ def _differing(known: Known, job: NewJob) -> Known | None:
     return None if same or job.problem is not None else known
 
 
-class Seen:
-    """Which of a run's numbers this builder has added: one bit each."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, no: int) -> None:
-        """Note a number."""
-        if no >> 3 >= len(self._bits):
-            self._bits.extend(bytes((no >> 3) + 1 - len(self._bits)))
-        self._bits[no >> 3] |= 1 << (no & 7)
-
-    def __contains__(self, no: int) -> bool:
-        return no >> 3 < len(self._bits) and bool(self._bits[no >> 3] & 1 << (no & 7))
-
-
 class Draft:
     """The jobs that one builder adds. ``opened`` makes the store and the run when needed."""
 
@@ -83,7 +68,7 @@ class Draft:
         self._is_empty = False
         self._buffer: list[NewJob] = []
         self._bytes = 0
-        self.seen = Seen()
+        self.seen = Bits()
         self.added = 0
 
     @property
@@ -97,7 +82,7 @@ class Draft:
         return self._where()[1]
 
     def add(self, job: NewJob) -> None:
-        """Take a job; write them down by the hundred."""
+        """Take a job; write them down by the thousand."""
         self._buffer.append(job)
         self._bytes += job.bytes
         self.added += 1
@@ -141,7 +126,7 @@ class Draft:
         self.flush()
         self._place = (store, target)
         self._is_empty = False
-        self.seen = Seen()
+        self.seen = Bits()
         for page in _pages(store, left):
             self.place(page)
         if store.runs.get(left).spent == 0:
@@ -156,16 +141,22 @@ class Draft:
 
     def _merge(self, new: Sequence[NewJob]) -> None:
         store, run_id = self._where()
-        found = {} if self._is_empty else store.jobs.lookup(run_id, [job.key for job in new])
+        if self._is_empty:
+            added = store.jobs.append(run_id, new)
+            self.seen.add_all(added.start, added.stop)
+            return
+        found = store.jobs.lookup(run_id, [job.key for job in new])
         placings = [(job, placing(job, found.get(job.key, ()))) for job in new]
         fresh = [one.append for _, one in placings if one.append is not None]
         stale = [one.replacing for _, one in placings if one.replacing is not None]
         store.jobs.refresh(
             run_id, [(one.refresh, job) for job, one in placings if one.refresh is not None]
         )
-        numbers = store.jobs.append(run_id, fresh, stale)
-        for no in [*numbers, *(no for _, one in placings for no in one.seen)]:
-            self.seen.add(no)
+        added = store.jobs.append(run_id, fresh, stale)
+        self.seen.add_all(added.start, added.stop)
+        for _, one in placings:
+            for no in one.seen:
+                self.seen.add(no)
 
 
 def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:

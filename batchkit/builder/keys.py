@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from batchkit.builder.marks import Marks
 from batchkit.documents import ranges
 from batchkit.errors import ValidationError
 
@@ -19,28 +20,23 @@ class Keys:
     """The keys a builder has given out, as hashes: a million of them stay small."""
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()
-        self._repeats: dict[int, int] = {}
+        self._taken = Marks()
+        self._repeats: dict[str, int] = {}
 
     def take(self, key: str) -> bool:
         """Give out a user's key; False if it is taken."""
-        mark = _mark(key)
-        if mark in self._taken:
-            return False
-        self._taken.add(mark)
-        return True
+        return self._taken.add(hash(key))
 
     def derive(self, base: str) -> str:
         """Give out ``base``, or the first free one of ``base~2``, ``base~3``, …"""
         if self.take(base):
             return base
-        mark = _mark(base)
-        number = self._repeats.get(mark, 1)
+        number = self._repeats.get(base, 1)
         while True:
             number += 1
             key = f"{base}~{number}"
             if self.take(key):
-                self._repeats[mark] = number
+                self._repeats[base] = number
                 return key
 
 

@@ -119,6 +119,7 @@ class Anthropic:
         metadata=False,
         dialect="anthropic",
         citations=True,
+        plain_prompts=True,
     )
 
     def __init__(

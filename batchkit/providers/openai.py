@@ -83,6 +83,7 @@ class OpenAIResponses:
         stages=True,
         metadata=True,
         dialect="openai",
+        plain_prompts=True,
     )
 
     def __init__(
@@ -174,6 +175,7 @@ class OpenAIChat:
         stages=True,
         metadata=True,
         dialect="openai",
+        plain_prompts=True,
     )
 
     def __init__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import count, repeat
 from typing import Any
 
 from sqlalchemy import (
@@ -12,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    insert,
     or_,
     select,
     update,
@@ -20,13 +21,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
-from batchkit.store import local
+from batchkit.store import bulk, local
 from batchkit.store.database import Database, insert_new
+from batchkit.store.outlines import PAGE, Outline, outlined
 from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
 
-PAGE = 2_000
 _KEYS = 500
 SHELF = 0
 """The only shelf there is today. Without it in the WHERE no index of ``jobs`` can be used."""
@@ -54,24 +55,25 @@ class Jobs:
 
     def append(
         self, run_id: int, new: Sequence[NewJob], replacing: Sequence[tuple[int, int]] = ()
-    ) -> list[int]:
+    ) -> range:
         """Add jobs behind the watermark; return their run-wide numbers, in order.
 
         ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction. Raises
         Taken, and changes nothing, if a key is there already.
         """
         if not new:
-            return []
+            return range(0)
         try:
             with self._database.write() as connection:
                 first = _numbers(connection, run_id, len(new))  # locks the run before its jobs
                 local.remove(connection, replacing)
                 self._keep_templates(connection, run_id, new)
-                connection.execute(insert(jobs), list(self._placed(connection, run_id, new, first)))
+                rows = self._placed(connection, run_id, new, first)
+                bulk.insert_rows(connection, jobs, _COLUMNS, rows)
         except IntegrityError as error:
             self._templates.clear()
             raise Taken from error
-        return list(range(first, first + len(new)))
+        return range(first, first + len(new))
 
     def remove(self, run_id: int, places: Sequence[tuple[int, int]]) -> None:
         """Take jobs (lane_id, seq) out of the draft again."""
@@ -132,6 +134,26 @@ class Jobs:
             if len(page) < PAGE:
                 return
             at = page[-1].seq + 1
+
+    def outlines(self, lane_id: int, lo: int, hi: int) -> Iterator[list[Outline]]:
+        """Stream what ``span`` streams in pages, unread: JSON stays text."""
+        at = lo
+        while at < hi:
+            with self._database.read() as connection:
+                page = outlined(connection, lane_id, at, hi)
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            at = page[-1].seq + 1
+
+    def templates_in(self, lane_id: int, lo: int, hi: int) -> dict[int, int]:
+        """Return the template's id of each job of ``[lo, hi)``, by its place."""
+        query = select(jobs.c.seq, jobs.c.template_id).where(
+            jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(query).tuples().all())
 
     def pick(self, lane_id: int, seqs: Sequence[int]) -> list[JobRow]:
         """Return single jobs of a lane, in order."""
@@ -242,27 +264,35 @@ class Jobs:
 
     def _placed(
         self, connection: Connection, run_id: int, new: Sequence[NewJob], first: int
-    ) -> Iterator[dict[str, Any]]:
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of jobs, in the order of ``_COLUMNS``."""
         places = _places(connection, run_id, new)
-        for offset, job in enumerate(new):
-            lane_id, seq = places[offset]
-            yield {
-                "shelf": 0,
-                "lane_id": lane_id,
-                "seq": seq,
-                "run_id": run_id,
-                "no": first + offset,
-                "key": job.key,
-                "revision": job.revision,
-                "digest": job.digest,
-                "template_id": self._templates[run_id, job.template_digest],
-                "own": job.own,
-                "documents": job.documents,
-                "metadata": job.metadata,
-                "bytes": job.bytes,
-                "tokens": job.tokens,
-                "bound": job.bound,
-            }
+        known = self._templates
+        return [
+            (
+                SHELF,
+                *place,
+                run_id,
+                no,
+                job.key,
+                job.revision,
+                job.digest,
+                known[run_id, job.template_digest],
+                job.written or bulk.json_text(job.own),
+                None if job.documents is None else bulk.json_text(job.documents),
+                None if job.metadata is None else bulk.json_text(job.metadata),
+                job.bytes,
+                job.tokens,
+                job.bound,
+            )
+            for no, (place, job) in enumerate(zip(places, new, strict=True), first)
+        ]
+
+
+_COLUMNS = (
+    *("shelf", "lane_id", "seq", "run_id", "no", "key", "revision", "digest", "template_id"),
+    *("own", "documents", "metadata", "bytes", "tokens", "bound"),
+)
 
 
 def is_unsent() -> Any:
@@ -331,17 +361,16 @@ def _numbers(connection: Connection, run_id: int, count: int) -> int:
 
 def _places(connection: Connection, run_id: int, new: Sequence[NewJob]) -> list[tuple[int, int]]:
     """Draw a lane and a place in it for each job, one UPDATE a lane."""
-    wanted: dict[tuple[str, str, str], int] = {}
-    for job in new:
-        lane = (job.provider, job.model, job.endpoint)
-        wanted[lane] = wanted.get(lane, 0) + 1
-    free = {lane: _grow(connection, run_id, lane, count) for lane, count in wanted.items()}
-    places: list[tuple[int, int]] = []
-    for job in new:
-        lane_id, seq = free[job.provider, job.model, job.endpoint]
-        places.append((lane_id, seq))
-        free[job.provider, job.model, job.endpoint] = (lane_id, seq + 1)
-    return places
+    lanes_of = [(job.provider, job.model, job.endpoint) for job in new]
+    free = {
+        lane: _seats(*_grow(connection, run_id, lane, number))
+        for lane, number in Counter(lanes_of).items()
+    }
+    return [next(free[lane]) for lane in lanes_of]
+
+
+def _seats(lane_id: int, first: int) -> Iterator[tuple[int, int]]:
+    return zip(repeat(lane_id), count(first))
 
 
 def _grow(

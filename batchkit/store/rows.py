@@ -233,7 +233,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job on its way into the store, before it has its place in a lane."""
+    """A job on its way into the store, before it has its place in a lane.
+
+    ``written`` is ``own`` as JSON, where somebody has it already.
+    """
 
     key: str
     provider: str
@@ -250,6 +253,7 @@ class NewJob:
     bound: int | None
     revision: int = 0
     problem: str | None = None
+    written: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from sqlalchemy import and_, exists, func, or_, select
 
 from batchkit.store import local
 from batchkit.store.database import Database
-from batchkit.store.jobs import PAGE, SHELF, final_of, is_unsent, is_unsent_or_draft
+from batchkit.store.jobs import SHELF, final_of, is_unsent, is_unsent_or_draft
+from batchkit.store.outlines import PAGE
 from batchkit.store.rows import JobRow, made
 from batchkit.store.tables import attempts, batches, jobs, lanes, runs
 

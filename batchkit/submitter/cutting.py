@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +17,8 @@ from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
+from batchkit.store.outlines import Outline
+from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
 
 _MOST_MEMBERS = 100_000
@@ -51,6 +54,10 @@ class _Load:
     needed: int | None = None
 
 
+Fill: TypeAlias = Callable[[_Load, SpoolWriter], bool]
+"""Takes jobs into a load until it is full (False) or there are no more (True)."""
+
+
 class Cutter:
     """Cut batches for one provider's account."""
 
@@ -64,6 +71,7 @@ class Cutter:
         self._owner = owner
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
+        self._stencils: dict[int, Stencil | None] = {}
 
     def smaller_than(self, size: int) -> None:
         """Cut below half of what was turned away as too large."""
@@ -109,9 +117,9 @@ class Cutter:
         if blocked is not None:
             return blocked
         if lane.cursor < lane.released:
-            rows = self._store.jobs.span(lane.id, lane.cursor, lane.released)
-            return self._cut(run, lane, ((row, None) for row in rows), "range", now)
-        return self._cut(run, lane, self._members(lane, run.braked, now), "members", now)
+            return self._cut(run, lane, self._take_range, "range", now)
+        members = self._members(lane, run.braked, now)
+        return self._cut(run, lane, partial(self._take_members, members), "members", now)
 
     def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
         waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
@@ -129,13 +137,10 @@ class Cutter:
         _, live = self._store.runs.live(run.id)
         return Sealed() if live >= run.settings.max_parallel_batches else None
 
-    def _cut(self, run: RunRow, lane: LaneRow, pairs: Pairs, kind: str, now: datetime) -> Sealed:
+    def _cut(self, run: RunRow, lane: LaneRow, fill: Fill, kind: str, now: datetime) -> Sealed:
         load = self._load(run, lane)
         with self._spools.writer(load.token) as writer:
-            for row, member in pairs:
-                if not self._take(load, row, member, writer):
-                    break
-            else:
+            if fill(load, writer):
                 load.end = lane.released
             moved = kind == "members" or load.end > lane.cursor
             if not moved or not (load.filling.count or load.failed or load.absent):
@@ -147,6 +152,46 @@ class Cutter:
         if batch_id is None:
             return Sealed()
         return Sealed(batch_id or None, len(load.failed) + len(load.absent))
+
+    def _take_members(self, pairs: Pairs, load: _Load, writer: SpoolWriter) -> bool:
+        """Take what goes again; False when the batch is full before the end."""
+        return all(self._take(load, row, member, writer) for row, member in pairs)
+
+    def _take_range(self, load: _Load, writer: SpoolWriter) -> bool:
+        """Take first attempts in order; False when the batch is full before the end."""
+        lane = load.lane
+        for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
+            for job in page:
+                if self._copied(load, job, writer):
+                    load.end = job.seq + 1
+                elif not self._take(load, job.row, None, writer):
+                    return False
+        return True
+
+    def _copied(self, load: _Load, job: Outline, writer: SpoolWriter) -> bool:
+        """Take a job that is a prompt and nothing else, and fits; False leaves it to ``_take``."""
+        if job.documents is not None or load.counted:
+            return False
+        stencil = self._stencil(load.run, job.template_id)
+        prompt = None if stencil is None else prompt_in(job.own)
+        if stencil is None or prompt is None:
+            return False
+        line = stencil.line(custom_id(load.token, job.seq), prompt)
+        if load.filling.offer(len(line), job.bound, job.tokens) is not None:
+            return False
+        writer.add(line)
+        return True
+
+    def _stencil(self, run: RunRow, template_id: int) -> Stencil | None:
+        if template_id not in self._stencils:
+            if len(self._stencils) > 1_000:
+                self._stencils.clear()
+            template = self._template(template_id)
+            own = template.get("max_usd_per_job")
+            braked = own is not None or run.settings.max_usd_per_job is not None
+            made = None if braked else stencil_of(self._provider, template)
+            self._stencils[template_id] = made
+        return self._stencils[template_id]
 
     def _load(self, run: RunRow, lane: LaneRow) -> _Load:
         return _Load(

@@ -55,6 +55,7 @@ TRAITS = Traits(
     metadata=True,
     dialect="openai",
     citations=True,
+    plain_prompts=True,
 )
 
 
