@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,19 @@ import orjson
 from batchkit.model import Download, RunSpec
 
 _FOLDER = "raw_files"
+_UPLOAD = "upload.jsonl"
 _LONG = 100
 """Characters above which a base64 text takes more room than its reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where one request and its result lie, as a file and the number of its line, from 1."""
+
+    result: Path | None = None
+    result_line: int | None = None
+    upload: Path | None = None
+    upload_line: int | None = None
 
 
 def folder_of(spec: RunSpec, token: str) -> Path | None:
@@ -35,10 +47,39 @@ def keep(spec: RunSpec, token: str, upload: Path | None, download: Download) -> 
     if upload is None or not upload.exists():
         return
     if spec.raw_files == "full":
-        shutil.copyfile(upload, folder / "upload.jsonl")
+        shutil.copyfile(upload, folder / _UPLOAD)
         return
-    with upload.open("rb") as lines, (folder / "upload.jsonl").open("wb") as kept:
+    with upload.open("rb") as lines, (folder / _UPLOAD).open("wb") as kept:
         kept.writelines(_by_reference(lines))
+
+
+def find(spec: RunSpec, token: str, custom_id: str) -> Kept:
+    """Return where a request of one batch is kept, among all of the batch's files.
+
+    A result whose line names nobody, or cannot be read, has the file without a line if the batch
+    has one only.
+    """
+    folder = folder_of(spec, token)
+    if folder is None or not folder.is_dir():
+        return Kept()
+    results = sorted(path for path in folder.iterdir() if path.name != _UPLOAD)
+    upload = folder / _UPLOAD
+    found, line = _line_of(results, custom_id)
+    if found is None and len(results) == 1:
+        found = results[0]
+    sent, sent_line = _line_of([upload] if upload.is_file() else [], custom_id)
+    return Kept(found, line, sent, sent_line)
+
+
+def _line_of(files: Iterable[Path], custom_id: str) -> tuple[Path | None, int | None]:
+    """Find the line that carries an id: nothing else in it is as long and as random."""
+    wanted = f'"{custom_id}"'.encode()
+    for path in files:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if wanted in line:
+                    return path, number
+    return None, None
 
 
 def _by_reference(lines: Iterable[bytes]) -> Iterable[bytes]:

@@ -187,7 +187,7 @@ def show(run: str, key: str, as_json: bool, project: str | None, database: str |
             **{name: result[name] for name in _TOLD if result[name] is not None},
             "cost": usd(result["cost_usd"]),
             "batch": now,
-            "raw file": data["raw_file"],
+            "raw file": _raw(data["attempts"]),
         }
     )
     _show_attempts(data["attempts"])
@@ -221,6 +221,15 @@ def _cited(one: dict[str, Any]) -> list[str]:
         if not where and place.get(name) is not None:
             where = f"{said} {place[name]}"
     return [screen.cell(one["source"], 60), where, screen.cell(one["text"], 100)]
+
+
+def _raw(attempts: list[dict[str, Any]]) -> str | None:
+    """Say where the newest kept result lies, and in which line."""
+    for one in reversed(attempts):
+        if one["raw_file"]:
+            line = "" if one["raw_line"] is None else f", line {one['raw_line']:,}"
+            return f"{one['raw_file']}{line}"
+    return None
 
 
 def _show_attempts(attempts: list[dict[str, Any]]) -> None:

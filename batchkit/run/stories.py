@@ -9,9 +9,10 @@ from typing import Any
 from batchkit.errors import ValidationError
 from batchkit.model import FINAL_JOB_STATES, JobState, Json, RunSpec
 from batchkit.money import optional_dollars
-from batchkit.rawfiles import folder_of
+from batchkit.rawfiles import Kept, find
 from batchkit.results import JobResult, Reader
 from batchkit.run.status import stamp
+from batchkit.spools import custom_id
 from batchkit.store import Answer, BatchRow, JobRow, RunRow, Store
 
 _SENT = ("max_tokens", "note")
@@ -25,8 +26,9 @@ class JobStory:
     ``attempts`` are oldest first, each with ``number``, ``reason`` (why it was made: ``first``,
     ``retry``, or the code of the attempt before), ``change`` (what it was sent with that the one
     before was not), ``state``, ``code``, ``error``, ``cost_usd``, ``cost_kind``, ``batch`` (the
-    provider's ref), ``request_id``, ``finish_reason``, tokens and ``at``. ``batch`` is the batch
-    the job is in right now, ``raw_file`` a kept download that holds its answer.
+    provider's ref), ``request_id``, ``finish_reason``, tokens, ``at``, and where raw files are kept
+    ``raw_file`` and ``raw_line`` of its result, ``raw_upload`` and ``raw_upload_line`` of its
+    request. ``batch`` is the batch the job is in right now, ``raw_file`` the newest attempt's.
     """
 
     key: str
@@ -58,16 +60,17 @@ def story_of(store: Store, run: RunRow, key: str, reader: Reader) -> JobStory:
     if job is None:
         raise ValidationError(f"The run {run.name!r} has no job with the key {key!r}.")
     rows = store.answers.attempts_of(job.lane_id, job.seq)
+    attempts = [_attempt(store, run.settings, number, row) for number, row in enumerate(rows, 1)]
     live = store.answers.live_batch_of(job)
     lane = store.jobs.lane(job.lane_id)
     answer = _answer(store, run, job)
     return JobStory(
         key=key,
         result=reader.result(answer),
-        attempts=[_attempt(store, number, row) for number, row in enumerate(rows, 1)],
+        attempts=attempts,
         provider=lane.provider or None,
         batch=_batch(store, live, rows),
-        raw_file=_raw_file(run.settings, rows),
+        raw_file=next((one["raw_file"] for one in reversed(attempts) if one["raw_file"]), None),
         request=_request(store, job),
         events=[
             {"at": stamp(row["at"]), "action": row["action"], **row["detail"]}
@@ -133,8 +136,10 @@ def _answer(store: Store, run: RunRow, job: JobRow) -> Answer:
     return pending(job, model=lane.model, provider=lane.provider, state=state)
 
 
-def _attempt(store: Store, number: int, row: Mapping[str, Any]) -> Json:
+def _attempt(store: Store, spec: RunSpec, number: int, row: Mapping[str, Any]) -> Json:
     reason, change = _why(store, row)
+    token = row["token"] or ""
+    raw = find(spec, token, custom_id(token, row["seq"])) if token else Kept()
     return {
         "number": number,
         "reason": reason,
@@ -150,6 +155,10 @@ def _attempt(store: Store, number: int, row: Mapping[str, Any]) -> Json:
         "input_tokens": row["input_tokens"],
         "output_tokens": row["output_tokens"],
         "at": stamp(row["collected_at"]),
+        "raw_file": None if raw.result is None else str(raw.result),
+        "raw_line": raw.result_line,
+        "raw_upload": None if raw.upload is None else str(raw.upload),
+        "raw_upload_line": raw.upload_line,
     }
 
 
@@ -182,15 +191,3 @@ def _request(store: Store, job: JobRow) -> Json:
     shown["pages"] = next((one.get("selection") for one in job.documents or ()), None)
     shown["response_model"] = template.get("response_model")
     return {name: value for name, value in shown.items() if value}
-
-
-def _raw_file(spec: RunSpec, rows: Sequence[Json]) -> str | None:
-    """Find the newest kept download of the batches a job was in."""
-    for row in reversed(rows):
-        folder = folder_of(spec, row["token"]) if row["token"] else None
-        if folder is None or not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if path.name != "upload.jsonl":
-                return str(path)
-    return None

@@ -19,7 +19,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["sources.md", "compare_models.md"])
+@pytest.mark.parametrize("page", [path.name for path in sorted(PAGES.glob("*.md"))])
 def test_a_page_works_as_it_is_printed(page: str, command: Callable[..., Result]) -> None:
     """Its Python blocks as one script, then its commands, against the simulator."""
     script = Path("page.py")
