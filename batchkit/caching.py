@@ -13,11 +13,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
-from batchkit import pricing
+from batchkit import pricing, requests
 from batchkit.model import Document, Json, Level, Prefix, Price, Request
 
 HIT_RATE = 0.9
@@ -46,6 +46,9 @@ _LEAST = (
 )
 _LEAST_OF_OTHERS = 4_096
 _MILLION = 1_000_000
+
+Stored: TypeAlias = Sequence[Json] | None
+"""A job's documents, as its row holds them."""
 
 
 def least_tokens(model: str) -> int:
@@ -198,6 +201,7 @@ class Marks:
     """
 
     def __init__(self, prefixes: Iterable[Prefix], at: datetime) -> None:
+        self._systems: dict[int, bytes] = {}
         self._prefixes: dict[tuple[str, bytes], Prefix] = {}
         for one in sorted(prefixes, key=lambda one: one.id):
             self._prefixes[one.level, one.digest] = one
@@ -216,25 +220,30 @@ class Marks:
     def __bool__(self) -> bool:
         return bool(self._prefixes)
 
-    def of(self, template: Mapping[str, Any], deep: bytes | None, seq: int) -> tuple[Level, ...]:
-        """Return the levels at which a job is marked; ``deep`` is its digest with documents."""
+    def of(
+        self, at: int, template: Mapping[str, Any], documents: Stored, seq: int
+    ) -> tuple[Level, ...]:
+        """Return the levels at which a job is marked; ``at`` is its template's id."""
         found: list[Level] = []
-        for prefix in self._of(template, deep):
+        for prefix in self._of(at, template, documents):
             if seq == prefix.primer_seq or self._is_warm(prefix, self._at):
                 found.append(prefix.level)
                 self.used.add(prefix.id)
         return tuple(found)
 
-    def ids(self, template: Mapping[str, Any], deep: bytes | None) -> set[int]:
+    def ids(self, at: int, template: Mapping[str, Any], documents: Stored) -> set[int]:
         """Return the prefixes that a job begins with."""
-        return {prefix.id for prefix in self._of(template, deep)}
+        return {prefix.id for prefix in self._of(at, template, documents)}
 
-    def _of(self, template: Mapping[str, Any], deep: bytes | None) -> list[Prefix]:
+    def _of(self, at: int, template: Mapping[str, Any], documents: Stored) -> list[Prefix]:
         if not self._prefixes:
             return []
-        asked: list[tuple[str, bytes]] = [("system", system_digest(template))]
-        if deep is not None:
-            asked.append(("documents", deep))
+        if at not in self._systems:
+            self._systems[at] = system_digest(template)
+        asked: list[tuple[str, bytes]] = [("system", self._systems[at])]
+        if documents:
+            found = requests.documents_of(documents)
+            asked.append(("documents", documents_digest(self._systems[at], found)))
         return [self._prefixes[one] for one in asked if one in self._prefixes]
 
 

@@ -12,10 +12,12 @@ from batchkit.store.audit import Audit
 from batchkit.store.batches import Batches
 from batchkit.store.database import Database
 from batchkit.store.events import Events
+from batchkit.store.fronts import Front, NewPrefix
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
 from batchkit.store.outlets import Outlet
 from batchkit.store.papers import Papers
+from batchkit.store.prefixes import Prefixes
 from batchkit.store.raws import Raw, Raws, Reading
 from batchkit.store.reports import Reports
 from batchkit.store.rows import (
@@ -55,6 +57,7 @@ class Store:
         self.jobs = Jobs(self.database)
         self.surveys = Surveys(self.database)
         self.batches = Batches(self.database)
+        self.prefixes = Prefixes(self.database)
         self.leases = Leases(self.database)
         self.answers = Answers(self.database)
         self.accounts = Accounts(self.database)
@@ -78,11 +81,13 @@ __all__ = [
     "AccountRow",
     "Answer",
     "BatchRow",
+    "Front",
     "JobRow",
     "Known",
     "LaneRow",
     "Member",
     "NewJob",
+    "NewPrefix",
     "Opening",
     "Outlet",
     "Raw",

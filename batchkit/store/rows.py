@@ -52,6 +52,7 @@ class RunRow:
     waiting_since: datetime | None
     waiting_detail: str | None
     brakes: Json
+    canary: Json | None
     expects_more: bool
     revisions: int
     spent: int
@@ -187,6 +188,7 @@ class BatchRow:
     missing_since: datetime | None
     collected_no: int | None
     judging: Json | None
+    marks: list[int] | None
     lease_no: int
     lease_owner: str | None
     lease_until: datetime | None
@@ -300,7 +302,8 @@ class Settled:
 class Seal:
     """A spooled batch that asks to be sealed, with the jobs that could not come along.
 
-    ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files.
+    ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files. ``marks``
+    are the prefixes that are marked in it.
     """
 
     lane: LaneRow
@@ -322,6 +325,7 @@ class Seal:
     failed: Sequence[Settled] = ()
     absent: Sequence[int] = ()
     members: Sequence[Member] = ()
+    marks: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

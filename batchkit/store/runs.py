@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 
 from batchkit.errors import RunNotFoundError
 from batchkit.model import Json
-from batchkit.store import local, revival
+from batchkit.store import fronts, local, revival
 from batchkit.store.database import Database
 from batchkit.store.events import note
+from batchkit.store.fronts import Front
 from batchkit.store.rows import RunRow, made
 from batchkit.store.tables import (
     attempts,
@@ -39,7 +40,7 @@ class Opening:
 
     ``released`` gives each lane's new watermark. ``dropped`` are rows that were never sent and
     simply go; ``superseded`` are rows whose answers stay as revisions; ``gone`` are cancelled;
-    all are (lane_id, seq).
+    all are (lane_id, seq). ``front`` is what goes first of what is released.
     """
 
     spec: Json
@@ -48,6 +49,7 @@ class Opening:
     superseded: Sequence[tuple[int, int]] = ()
     gone: Sequence[tuple[int, int]] = ()
     limits: Json = field(default_factory=dict)
+    front: Front = field(default_factory=Front)
 
 
 class Runs:
@@ -117,6 +119,7 @@ class Runs:
             sent = [*opening.superseded, *sorted(set(opening.dropped) - set(dropped))]
             superseded = local.supersede(connection, run, sent)
             removed = local.remove(connection, dropped)
+            canary = fronts.arrange(connection, run_id, opening.front, opening.released, now)
             added, ended = _release(connection, opening.released)
             connection.execute(
                 update(runs)
@@ -129,6 +132,7 @@ class Runs:
                     waiting_for=None,
                     waiting_since=None,
                     waiting_detail=None,
+                    canary=runs.c.canary if canary is None else canary,
                     **{state: runs.c[state] + n for state, n in ended.items()},
                     **opening.limits,
                 )
@@ -155,6 +159,8 @@ class Runs:
             if reviewed:
                 values |= {"hold_until": None, "hold_reason": None}
                 values["brakes"] = dict.fromkeys(run.brakes, "off")
+                if run.canary is not None and run.canary["state"] == "held":
+                    values["canary"] = {**run.canary, "state": "off"}
             connection.execute(update(runs).where(runs.c.id == run_id).values(values))
             if limits:
                 changed = {name: str(value) for name, value in limits.items()}

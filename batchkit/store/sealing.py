@@ -12,7 +12,7 @@ from batchkit.store import local
 from batchkit.store.events import note
 from batchkit.store.rows import LaneRow, Seal
 from batchkit.store.runs import LIVE, close_if_done
-from batchkit.store.tables import batches, lanes, members, runs
+from batchkit.store.tables import batches, lanes, members, prefixes, runs
 
 
 class Refused(Exception):
@@ -29,7 +29,7 @@ def seal(connection: Connection, seal: Seal, now: datetime) -> int:
     if not _reserve(connection, seal, now):
         raise Refused
     if seal.kind == "range":
-        _take_range(connection, seal)
+        _take_range(connection, seal, now)
     _wait_for_files(connection, lane, seal)
     local.book(connection, lane.run_id, lane.id, seal.failed, now)
     batch_id = _insert(connection, seal, now) if seal.count else None
@@ -74,7 +74,7 @@ def is_open(now: datetime) -> Any:
     )
 
 
-def _take_range(connection: Connection, seal: Seal) -> None:
+def _take_range(connection: Connection, seal: Seal, now: datetime) -> None:
     landed = connection.execute(
         update(lanes)
         .where(lanes.c.id == seal.lane.id, lanes.c.cursor == seal.lo, lanes.c.released >= seal.hi)
@@ -82,6 +82,12 @@ def _take_range(connection: Connection, seal: Seal) -> None:
     )
     if not landed.rowcount:
         raise Refused
+    connection.execute(
+        update(prefixes)
+        .where(prefixes.c.lane_id == seal.lane.id, prefixes.c.primed_at.is_(None))
+        .where(prefixes.c.primer_seq >= seal.lo, prefixes.c.primer_seq < seal.hi)
+        .values(primed_at=now)
+    )
 
 
 def _take_members(connection: Connection, seal: Seal, batch_id: int) -> None:
@@ -136,6 +142,7 @@ def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
             state=BatchState.SEALED,
             sealed_at=now,
             poll_at=now,
+            marks=list(seal.marks) or None,
             **values,
         )
         .returning(batches.c.id)

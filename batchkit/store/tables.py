@@ -191,7 +191,6 @@ jobs = Table(
     Column("bytes", Integer, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("bound", BigInteger),
-    Column("prefix", Digest),
     Index("ix_jobs_key", "shelf", "run_id", "key", "revision", unique=True),
 )
 

@@ -15,7 +15,6 @@ def upgrade() -> None:
     schema = op.get_context().version_table_schema
     above = f"{schema}." if schema else ""
     op.add_column("runs", sa.Column("canary", sa.Text(), nullable=True), schema=schema)
-    op.add_column("jobs", sa.Column("prefix", sa.LargeBinary(), nullable=True), schema=schema)
     op.add_column("batches", sa.Column("marks", sa.Text(), nullable=True), schema=schema)
     op.create_table(
         "prefixes",
@@ -47,5 +46,4 @@ def downgrade() -> None:
     op.drop_index("ix_prefixes_lane", table_name="prefixes", schema=schema)
     op.drop_table("prefixes", schema=schema)
     op.drop_column("batches", "marks", schema=schema)
-    op.drop_column("jobs", "prefix", schema=schema)
     op.drop_column("runs", "canary", schema=schema)

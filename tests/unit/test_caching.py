@@ -207,11 +207,11 @@ def test_a_job_is_marked_if_it_is_the_primer_or_the_cache_is_warm(
     marks = Marks([_prefix(warmed_at=known, warm_until=until_then)], at)
     is_warm = until_then is not None and at < until_then
     expected = ("system",) if seq == 3 or is_warm else ()
-    assert marks.of(TEMPLATE, None, seq) == expected
+    assert marks.of(1, TEMPLATE, None, seq) == expected
     later = _prefix(warmed_at=warmed_at, warm_until=NOW + timedelta(days=1))
     if marks.used or not expected:
-        assert Marks.again([later], marks.used, at).of(TEMPLATE, None, seq) == expected
-    assert marks.of({"model": "other"}, None, seq) == ()
+        assert Marks.again([later], marks.used, at).of(1, TEMPLATE, None, seq) == expected
+    assert marks.of(2, {"model": "other"}, None, seq) == ()
 
 
 def test_primers_go_first_and_alone_and_the_others_wait_for_them() -> None:
