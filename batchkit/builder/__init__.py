@@ -44,7 +44,7 @@ class Batch:
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
     ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
     ``keep_files`` copies documents beside the database, so that an inbox may move. ``clock`` and
-    ``providers`` are for tests.
+    ``providers`` are for tests; ``again`` is what to type where ``batchkit resume`` would not do.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Batch:
         keep_files: bool = False,
         clock: Clock | None = None,
         providers: Mapping[str, Provider] | None = None,
+        again: str | None = None,
     ) -> None:
         folder = wishes.folder(results_dir)
         self._wishes = wishes.Wishes(
@@ -82,6 +83,7 @@ class Batch:
         )
         self._clock = clock or SystemClock()
         self._providers = providers
+        self._again = again
         self._console = Console()
         self._registry = Registry(providers)
         self._templates = Templates(self._registry)
@@ -375,6 +377,7 @@ class Batch:
             providers=self._providers,
             console=self._console,
             models=self._templates.models,
+            again=self._again,
         )
 
     def _add(self, job: Job, models: Models | None = None, problem: str | None = None) -> None:

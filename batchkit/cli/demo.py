@@ -77,9 +77,10 @@ def demo(
             provider=provider,
             adapters=adapters,
             cost_limit=cost_limit if provider else None,
+            again=None if provider else _again(),
         )
         _show_estimate(batch, provider, cost_limit, yes=yes)
-        run = _driven(batch, provider)
+        run = _driven(batch)
         _show_rows(run, material)
         _close(run, place, play.full_price_usd(run, SystemClock().now().date()))
         state = told(run)
@@ -125,7 +126,12 @@ def _agreed() -> bool:
         return False
 
 
-def _driven(batch: Batch, provider: str | None) -> BatchRun:
+def _again() -> str:
+    """Return this very command."""
+    return f"{screen.program()} {shlex.join(['demo', *sys.argv[2:]])}"
+
+
+def _driven(batch: Batch) -> BatchRun:
     """Run it with a line for each step forward."""
     last: list[str] = [""]
 
@@ -135,14 +141,7 @@ def _driven(batch: Batch, provider: str | None) -> BatchRun:
             last[0] = line
             screen.say(f"{elapsed:5.1f} s  {line}")
 
-    try:
-        return batch.run(on_progress=tell, progress_interval=0.5)
-    except (KeyboardInterrupt, SystemExit):
-        if provider:
-            raise
-        again = shlex.join(["demo", *sys.argv[2:]])
-        screen.note(f"The simulator stopped, too; with it goes on: {screen.program()} {again}")
-        raise
+    return batch.run(on_progress=tell, progress_interval=0.5)
 
 
 def _show_rows(run: BatchRun, material: Material) -> None:

@@ -85,9 +85,13 @@ def prepared(
     provider: str | None = None,
     adapters: Mapping[str, Provider] | None = None,
     cost_limit: float | None = None,
+    again: str | None = None,
 ) -> Batch:
-    """Return the demo's batch with a job for each item; half of them for each provider."""
-    batch = _builder(material, place, provider, adapters)
+    """Return the demo's batch with a job for each item; half of them for each provider.
+
+    ``again`` is what to type to go on with it: the simulator is there in a demo only.
+    """
+    batch = _builder(material, place, provider, adapters, again)
     if cost_limit is not None:
         batch.add_cost_limit(usd=cost_limit)
     models = cycle(MODELS.values() if provider is None else (MODELS[provider],))
@@ -107,6 +111,7 @@ def _builder(
     place: Path,
     provider: str | None,
     adapters: Mapping[str, Provider] | None,
+    again: str | None,
 ) -> Batch:
     from batchkit.builder import Batch
 
@@ -120,6 +125,7 @@ def _builder(
             on_bad_input="fail",
             on_change="keep",
             providers=adapters,
+            again=again,
         )
         .set_default_params(max_tokens=MAX_TOKENS)
         .set_verbosity("warn")

@@ -26,7 +26,7 @@ from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
 from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
-from batchkit.run.status import Gauge, batches_of, line, stamp
+from batchkit.run.status import Gauge, described, line
 from batchkit.run.stories import JobStory, answers_of, story_of
 from batchkit.run.twins import driving_twin, streaming_twin, twin
 from batchkit.store import RunRow, Store
@@ -53,6 +53,7 @@ class BatchRun:
         providers: Mapping[str, Provider] | None = None,
         console: Console | None = None,
         models: Mapping[str, Any] | None = None,
+        again: str | None = None,
     ) -> None:
         row = store.runs.get(run_id)
         self._store = store
@@ -70,6 +71,7 @@ class BatchRun:
             providers=providers,
             console=self._console,
             models=self._models,
+            again=again,
         )
         self.id = row.uid
         self.name = row.name
@@ -118,20 +120,7 @@ class BatchRun:
 
     def to_json(self) -> Json:
         """Return the state as plain data: status, settings and batches."""
-        row = self._row
-        return {
-            "id": self.id,
-            "name": self.name,
-            "project": self.project,
-            "database": self._store.shown,
-            "created_at": stamp(row.created_at),
-            "opened_at": stamp(row.opened_at),
-            "finished_at": stamp(row.finished_at),
-            **self._gauge.read(),
-            "waiting_detail": row.waiting_detail,
-            "settings": row.spec,
-            "batches": batches_of(self._store, self._run_id),
-        }
+        return described(self._store, self._row, self._gauge.read())
 
     def set_on_progress(self, callback: OnProgress | None, interval: float = 1.0) -> None:
         """Call ``callback(stats, elapsed_s, batches)`` while this handle drives the run."""

@@ -32,13 +32,16 @@ class Driver:
         providers: Mapping[str, Provider] | None,
         console: Console,
         models: Mapping[str, Any],
+        again: str | None = None,
     ) -> None:
+        """``again`` is what to type where ``batchkit resume`` would not do."""
         self._store = store
         self._run_id = run_id
         self._clock = clock
         self._providers = providers
         self._console = console
         self._models = models
+        self._again = again
         self._stops: list[threading.Event] = []
 
     def drive(
@@ -63,7 +66,8 @@ class Driver:
         finally:
             self._stops.remove(stop)
         if ending == "detached" or (detach.heard is not None and ending != "done"):
-            self._console.say(f"Detached; batches go on. Go on with: {self.command()}", "error")
+            batches = "; batches go on" if self._again is None else ""
+            self._console.say(f"Detached{batches}. Go on with: {self.command()}", "error")
         detach.leave()
         if ending == "done" and wanted.lines:
             self._console.say(self._report(), "error")  # asked for: said at any verbosity
@@ -105,6 +109,8 @@ class Driver:
 
     def command(self, name: str = "resume") -> str:
         """Return what to type to go on with the run, from this folder."""
+        if name == "resume" and self._again is not None:
+            return self._again
         row = self._store.runs.get(self._run_id)
         words = ["batchkit", name, _typed(row)]
         if row.project != settings.project():

@@ -129,6 +129,23 @@ def _batch_counts(batches: list[BatchRow]) -> Json:
     }
 
 
+def described(store: Store, run: RunRow, status: Json) -> Json:
+    """Return a run as plain data: its status, settings and batches."""
+    return {
+        "id": run.uid,
+        "name": run.name,
+        "project": run.project,
+        "database": store.shown,
+        "created_at": stamp(run.created_at),
+        "opened_at": stamp(run.opened_at),
+        "finished_at": stamp(run.finished_at),
+        **status,
+        "waiting_detail": run.waiting_detail,
+        "settings": run.spec,
+        "batches": batches_of(store, run.id),
+    }
+
+
 def batches_of(store: Store, run_id: int) -> dict[str, Json]:
     """Return a run's batches as ``set_on_progress`` promises them, by the provider's ref.
 

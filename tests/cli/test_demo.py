@@ -202,7 +202,8 @@ def test_a_demo_that_was_stopped_goes_on_and_buys_nothing_twice(
     assert process.returncode == code, (out, err)
     assert "Traceback" not in err
     if number == signal.SIGINT:
-        assert f"with it goes on: {COMMAND} demo --limit 12" in err
+        assert f"Detached. Go on with: {COMMAND} demo --limit 12\n" in err
+        assert "batchkit resume" not in err
 
     done = run("--limit", "12")
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkit.model import Errored
-from batchkit.pricing import Price, cost, tier_cost
-from batchkit.pricing import Usage as Tokens
+from batchkit.model import Errored, Price
+from batchkit.model import Usage as Tokens
+from batchkit.pricing import cost, tier_cost
 from batchkit.report import Bar, Money, Reason, Report, Step, Used
 from batchkit.report.times import stretches
 from batchkit.report.words import money, span, ticks
