@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from batchkit.model import Citation
     from batchkit.results import JobResult
     from batchkit.run import BatchRun, get_run, list_runs
+    from batchkit.transform import Transform, TransformResult
 
 __all__ = [
     "AccountMismatchError",
@@ -48,6 +49,8 @@ __all__ = [
     "RunChangedError",
     "RunNotFoundError",
     "StateError",
+    "Transform",
+    "TransformResult",
     "ValidationError",
     "get_run",
     "list_runs",
@@ -59,6 +62,8 @@ _ROOMS = {
     "Citation": "model",
     "Job": "builder",
     "JobResult": "results",
+    "Transform": "transform",
+    "TransformResult": "transform",
     "get_run": "run",
     "list_runs": "run",
 }

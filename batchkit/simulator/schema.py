@@ -24,6 +24,7 @@ _FILLERS = frozenset(
 )
 _YEARS = (1900.0, 2100.0)
 _SPLIT = re.compile(r"\s*[,;]\s*")
+_ROW = re.compile(r"^(\d{1,6}): (\{.*\})$", re.M)
 
 
 def compile_schema(schema: Json) -> Callable[[Source], Any]:
@@ -144,11 +145,22 @@ class _Compiler:
         ):
             return _strings(item, names, name, low, high)
 
+        numbered = self._has_row(inner)
+
         def make(source: Source, at: int, depth: int) -> Any:
+            if numbered and (rows := _ROW.findall(source.text)):
+                return [{**item(Source(row), 0, depth), "row": int(no)} for no, row in rows]
             count = 0 if depth >= _DEEP else _count(source, name, at, low, high)
             return [item(source, at * 8 + i, depth + 1) for i in range(max(count, low))]
 
         return make
+
+    def _has_row(self, item: Any) -> bool:
+        """Say whether a list's items name the row they answer, as several in one request do."""
+        if not isinstance(item, dict):
+            return False
+        found = _resolved(self._root, item["$ref"]) if "$ref" in item else item
+        return "row" in found.get("properties", {})
 
 
 def _deeper(inner: Maker) -> Maker:

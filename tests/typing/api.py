@@ -9,7 +9,18 @@ from typing import Any, assert_type
 from pydantic import BaseModel
 
 import batchkit
-from batchkit import Batch, BatchkitError, BatchRun, Citation, Job, JobResult, get_run, list_runs
+from batchkit import (
+    Batch,
+    BatchkitError,
+    BatchRun,
+    Citation,
+    Job,
+    JobResult,
+    Transform,
+    TransformResult,
+    get_run,
+    list_runs,
+)
 
 
 class Invoice(BaseModel):
@@ -81,3 +92,19 @@ def fail() -> None:
         raise wrong from None
     except BatchkitError:
         raise
+
+
+def sources(batch: Batch) -> Batch:
+    """Folders, tables and several models."""
+    batch.add_folder("inbox", pattern="**/*.pdf", prompt="Extract.", response_model=Invoice)
+    batch.add_rows("rows.csv", prompt="Classify: {{ text }}", key="{{ id }}", metadata=["id"])
+    batch.add_rows(({"id": n} for n in range(3)), prompt="{{ id }}", models=["gpt-5-mini"])
+    return batch.add_rows(sql="SELECT 1 AS id", url="shop.db", prompt="{{ id }}")
+
+
+def transform(rows: list[dict[str, Any]]) -> None:
+    """The outputs are of the class that was given."""
+    made = Transform("Extract.", Invoice, batch_size=5)
+    result = assert_type(made.run("gpt-5-mini", data=rows), TransformResult[Invoice])
+    assert_type(result.data, list[Invoice])
+    assert_type(made.test("gpt-5-mini", data=rows), TransformResult[Invoice])
