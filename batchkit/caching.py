@@ -12,13 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import orjson
 
 from batchkit import pricing, requests
-from batchkit.model import Document, Json, Level, Prefix, Price, Request
+from batchkit.model import Document, Json, Level, Prefix, Price, Request, Usage
 
 HIT_RATE = 0.9
 """The share of requests that find their prefix after it was primed, as far as one can plan."""
@@ -46,6 +46,8 @@ _LEAST = (
 )
 _LEAST_OF_OTHERS = 4_096
 _MILLION = 1_000_000
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 Stored: TypeAlias = Sequence[Json] | None
 """A job's documents, as its row holds them."""
@@ -196,26 +198,39 @@ def _gain(one: Shared, inner: Shared | None) -> int:
 class Marks:
     """Which jobs of a lane are marked in a batch that is cut at an instant.
 
-    ``used`` collects the ids of the prefixes that were; with them and that instant ``again`` tells
-    the same later.
+    ``said`` is what is written down of it: the ids of the prefixes and the places of jobs that went
+    without a mark all the same. With that and the instant ``again`` tells the same later.
     """
 
-    def __init__(self, prefixes: Iterable[Prefix], at: datetime) -> None:
+    def __init__(self, prefixes: Iterable[Prefix] = (), at: datetime = _NEVER) -> None:
         self._systems: dict[int, bytes] = {}
         self._prefixes: dict[tuple[str, bytes], Prefix] = {}
         for one in sorted(prefixes, key=lambda one: one.id):
             self._prefixes[one.level, one.digest] = one
         self._at = at
         self._is_warm = _is_warm_now
-        self.used: set[int] = set()
+        self._used: set[int] = set()
+        self._plain: set[int] = set()
 
     @classmethod
-    def again(cls, prefixes: Iterable[Prefix], used: Iterable[int], at: datetime) -> Marks:
-        """Return the marks of a batch that was cut at ``at``."""
-        wanted = set(used)
+    def again(cls, prefixes: Iterable[Prefix], said: Json | None, at: datetime) -> Marks:
+        """Return the marks of a batch that was cut at ``at``, from what it said."""
+        wanted = set() if said is None else set(said["prefixes"])
         marks = cls((one for one in prefixes if one.id in wanted), at)
         marks._is_warm = _was_warm
+        marks._plain = set() if said is None else set(said["plain"])
         return marks
+
+    @property
+    def said(self) -> Json | None:
+        """What to write down; None if nothing was marked."""
+        if not self._used:
+            return None
+        return {"prefixes": sorted(self._used), "plain": sorted(self._plain)}
+
+    def leave_out(self, seq: int) -> None:
+        """Note that a job goes without a mark."""
+        self._plain.add(seq)
 
     def __bool__(self) -> bool:
         return bool(self._prefixes)
@@ -225,10 +240,12 @@ class Marks:
     ) -> tuple[Level, ...]:
         """Return the levels at which a job is marked; ``at`` is its template's id."""
         found: list[Level] = []
+        if seq in self._plain:
+            return ()
         for prefix in self._of(at, template, documents):
             if seq == prefix.primer_seq or self._is_warm(prefix, self._at):
                 found.append(prefix.level)
-                self.used.add(prefix.id)
+                self._used.add(prefix.id)
         return tuple(found)
 
     def ids(self, at: int, template: Mapping[str, Any], documents: Stored) -> set[int]:
@@ -245,6 +262,33 @@ class Marks:
             found = requests.documents_of(documents)
             asked.append(("documents", documents_digest(self._systems[at], found)))
         return [self._prefixes[one] for one in asked if one in self._prefixes]
+
+
+class Warmth:
+    """What the answers of one batch tell of the cache: ``heard`` are the prefixes that are there.
+
+    ``said`` and ``at`` are those of the batch's ``Marks``.
+    """
+
+    def __init__(
+        self, prefixes: Iterable[Prefix] = (), said: Json | None = None, at: datetime = _NEVER
+    ) -> None:
+        self.marks = Marks.again(prefixes, said, at)
+        self.heard: set[int] = set()
+
+    def hear(
+        self, at: int, template: Mapping[str, Any], documents: Stored, usage: Usage | None
+    ) -> None:
+        """Take in one answer; ``at`` is its template's id."""
+        if self.marks and usage is not None and (usage.cached_tokens or usage.cache_write_tokens):
+            self.heard |= self.marks.ids(at, template, documents)
+
+
+def in_force(prefixes: Iterable[Prefix], cursor: int, at: datetime) -> list[Prefix]:
+    """Return the prefixes that a job may be marked with now: cached, or their primer is to go."""
+    return [
+        one for one in prefixes if one.flies or one.primer_seq >= cursor or _is_warm_now(one, at)
+    ]
 
 
 def _is_warm_now(prefix: Prefix, at: datetime) -> bool:
@@ -271,8 +315,8 @@ def until(
     return cursor if waits else released
 
 
-def is_in_flight(prefix: Prefix, at: datetime, patience: Any) -> bool:
+def is_in_flight(prefix: Prefix, at: datetime, patience: timedelta) -> bool:
     """Say whether a primer is worth waiting for."""
     if prefix.warmed_at is not None or prefix.primed_at is None or not prefix.flies:
         return False
-    return bool(at - prefix.primed_at < patience)
+    return at - prefix.primed_at < patience

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchkit import documents, outputs, pricing, rawfiles, requests
+from batchkit import caching, documents, outputs, pricing, rawfiles, requests
+from batchkit.caching import Warmth
 from batchkit.errors import (
     ProviderGarbled,
     ProviderRefused,
@@ -36,7 +37,7 @@ from batchkit.providers import Provider
 from batchkit.schemas import fingerprint
 from batchkit.spools import Spools, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
-from batchkit.suspects import Suspects
+from batchkit.store.watches import Watch
 from batchkit.weighing import Weight, weigh_attempt
 
 _CHUNK = 500
@@ -62,51 +63,7 @@ class _Case:
     now: datetime
     changes: Mapping[int, Json]
     numbers: Mapping[int, int]
-
-
-class _Watch:
-    """Writes down which rows a user's class is about to judge, so that a death has a name."""
-
-    def __init__(self, store: Store, batch: BatchRow, lease: int) -> None:
-        self._store = store
-        self._batch_id = batch.id
-        self._lease = lease
-        self._has_noted = batch.judging is not None
-        self.suspects = Suspects.after(batch.judging)
-        if batch.judging is not None:  # who dies now, before a row is judged, dies of nothing here
-            self._note(self.suspects)
-
-    def split(
-        self, pairs: Sequence[tuple[JobRow, Outcome]]
-    ) -> tuple[list[tuple[JobRow, Outcome]], list[tuple[JobRow, Outcome]]]:
-        """Part rows into those to judge alone and the others; settled ones are left out."""
-        if not self.suspects.rows:
-            return [], list(pairs)
-        done = self._store.answers.settled(self._batch_id, [job.seq for job, _ in pairs])
-        left = [pair for pair in pairs if pair[0].seq not in done]
-        suspected = [pair for pair in left if self.suspects.is_suspected(pair[0].seq)]
-        return suspected, [pair for pair in left if not self.suspects.is_suspected(pair[0].seq)]
-
-    def alone(self, row: int) -> None:
-        """Note one row before it is judged."""
-        self._note(self.suspects.judging_alone(row))
-
-    def survived(self) -> None:
-        """Note that the row before was judged and did no harm."""
-        self._note(self.suspects)
-
-    def together(self, rows: Iterable[int]) -> None:
-        """Note many rows before they are judged."""
-        self._note(self.suspects.judging(rows))
-
-    def over(self) -> None:
-        """Take the note back: every row was judged."""
-        if self._has_noted:
-            self._store.answers.note_judging(self._batch_id, self._lease, None)
-
-    def _note(self, suspects: Suspects) -> None:
-        self._has_noted = True
-        self._store.answers.note_judging(self._batch_id, self._lease, suspects.to_json())
+    warmth: Warmth
 
 
 class Collector:
@@ -203,6 +160,8 @@ class Collector:
         for page in _pages(self._store.answers.unsettled(case.batch)):
             rows = [self._without_line(case, job, nameless) for job in page]
             self._store.answers.settle(case.batch, rows)
+        warm = case.now + self._pace.seconds(caching.WARM)
+        self._store.prefixes.warm(case.warmth.heard, case.now, warm)
         closed = self._store.batches.collect(case.batch.id, lease, case.now)
         if closed:
             self._spools.forget(str(case.batch.token))
@@ -237,14 +196,21 @@ class Collector:
                 changes[member.seq] = member.changes or {}
                 numbers[member.seq] = member.attempt_no
         run = self._store.runs.get(batch.run_id)
-        return _Case(batch, run, now, changes, numbers)
+        return _Case(batch, run, now, changes, numbers, self._warmth(batch, now))
+
+    def _warmth(self, batch: BatchRow, now: datetime) -> Warmth:
+        """Return what is to be heard of the prefixes that a batch was marked with."""
+        if not batch.marks:
+            return Warmth()
+        prefixes = self._store.prefixes.of_lane(batch.lane_id or 0)
+        return Warmth(prefixes, batch.marks, batch.sealed_at or now)
 
     def _settle_all(
         self, case: _Case, outcomes: Iterator[Outcome], lease: int
     ) -> tuple[int, int, int]:
         """Settle outcomes in chunks; count the lines that were ours, others', and nobody's."""
         ours = others = nameless = 0
-        watch = _Watch(self._store, case.batch, lease)
+        watch = Watch(self._store.answers, case.batch, lease)
         while chunk := list(islice(outcomes, _CHUNK)):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
@@ -261,7 +227,7 @@ class Collector:
         watch.over()
         return ours, others, nameless
 
-    def _settle(self, case: _Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: _Watch) -> None:
+    def _settle(self, case: _Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:
         """Settle a chunk; rows that a process died over are judged and settled one by one."""
         suspected, others = watch.split(pairs)
         for job, outcome in suspected:
@@ -306,6 +272,7 @@ class Collector:
         so_far = case.changes.get(job.seq, {})
         verdict = self._verdict(case, job, template, so_far, outcome)
         cost, kind = self._cost(case, job, template, outcome)
+        case.warmth.hear(job.template_id, template, job.documents, _usage(outcome))
         return _row(case, job, verdict, outcome, cost, kind)
 
     def _verdict(
@@ -366,8 +333,10 @@ class Collector:
         template = requests.prepared(self._template(job.template_id))
         copies = self._store.files
         files = [documents.measured(one, copies) for one in requests.documents_of(job.documents)]
+        request = requests.assemble(template, job.own, files, changes)
+        levels = case.warmth.marks.of(job.template_id, template, job.documents, job.seq)
         return weigh_attempt(
-            requests.assemble(template, job.own, files, changes),
+            caching.marked(request, levels),
             requests.price_of(template),
             Weight(job.tokens, job.bound),
             changes,

@@ -188,7 +188,7 @@ class BatchRow:
     missing_since: datetime | None
     collected_no: int | None
     judging: Json | None
-    marks: list[int] | None
+    marks: Json | None
     lease_no: int
     lease_owner: str | None
     lease_until: datetime | None
@@ -325,7 +325,7 @@ class Seal:
     failed: Sequence[Settled] = ()
     absent: Sequence[int] = ()
     members: Sequence[Member] = ()
-    marks: Sequence[int] = ()
+    marks: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

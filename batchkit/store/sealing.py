@@ -142,7 +142,7 @@ def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
             state=BatchState.SEALED,
             sealed_at=now,
             poll_at=now,
-            marks=list(seal.marks) or None,
+            marks=seal.marks,
             **values,
         )
         .returning(batches.c.id)

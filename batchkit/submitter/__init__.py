@@ -76,7 +76,7 @@ class Submitter:
         self._spools = spools
         self._owner = owner
         self._pace = pace
-        self._cutter = Cutter(store, provider, account, spools, owner)
+        self._cutter = Cutter(store, provider, account, spools, owner, pace)
         self._heard: tuple[datetime, datetime] | None = None
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from batchkit import documents, requests
+from batchkit import caching, documents, requests
+from batchkit.caching import Marks
 from batchkit.errors import DocumentChanged, DocumentGone
-from batchkit.model import Attachment, Code, Json, Request, Waiting
+from batchkit.model import Attachment, Code, Json, Prefix, Request, Waiting
 from batchkit.money import enough, show
+from batchkit.pace import Pace
 from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
 from batchkit.store.outlines import Outline
+from batchkit.submitter.gates import Gate
 from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
 
@@ -49,6 +52,7 @@ class _Load:
     failed: list[Settled] = field(default_factory=list)
     absent: list[int] = field(default_factory=list)
     away: str | None = None
+    marks: Marks = field(default_factory=Marks)
     attempt_no: int = 1
     stopped: Reason | None = None
     needed: int | None = None
@@ -62,13 +66,20 @@ class Cutter:
     """Cut batches for one provider's account."""
 
     def __init__(
-        self, store: Store, provider: Provider, account: AccountRow, spools: Spools, owner: str
+        self,
+        store: Store,
+        provider: Provider,
+        account: AccountRow,
+        spools: Spools,
+        owner: str,
+        pace: Pace,
     ) -> None:
         self._store = store
         self._provider = provider
         self._account = account
         self._spools = spools
         self._owner = owner
+        self._gate = Gate(pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
         self._stencils: dict[int, Stencil | None] = {}
@@ -116,10 +127,13 @@ class Cutter:
         blocked = self._blocked(run, now)
         if blocked is not None:
             return blocked
+        known = self._store.prefixes.of_lane(lane.id)
+        lane, prefixes = self._gate.narrowed(run, lane, known, now)
         if lane.cursor < lane.released:
-            return self._cut(run, lane, self._take_range, "range", now)
+            return self._cut(run, lane, self._take_range, "range", now, prefixes)
         members = self._members(lane, run.braked, now)
-        return self._cut(run, lane, partial(self._take_members, members), "members", now)
+        take = partial(self._take_members, members)
+        return self._cut(run, lane, take, "members", now, prefixes)
 
     def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
         waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
@@ -137,8 +151,16 @@ class Cutter:
         _, live = self._store.runs.live(run.id)
         return Sealed() if live >= run.settings.max_parallel_batches else None
 
-    def _cut(self, run: RunRow, lane: LaneRow, fill: Fill, kind: str, now: datetime) -> Sealed:
-        load = self._load(run, lane)
+    def _cut(
+        self,
+        run: RunRow,
+        lane: LaneRow,
+        fill: Fill,
+        kind: str,
+        now: datetime,
+        prefixes: Sequence[Prefix],
+    ) -> Sealed:
+        load = self._load(run, lane, Marks(prefixes, now))
         with self._spools.writer(load.token) as writer:
             if fill(load, writer):
                 load.end = lane.released
@@ -170,7 +192,7 @@ class Cutter:
 
     def _copied(self, load: _Load, job: Outline, writer: SpoolWriter) -> bool:
         """Take a job that is a prompt and nothing else, and fits; False leaves it to ``_take``."""
-        if job.documents is not None or load.counted:
+        if job.documents is not None or load.counted or load.marks:
             return False
         stencil = self._stencil(load.run, job.template_id)
         prompt = None if stencil is None else prompt_in(job.own)
@@ -193,14 +215,15 @@ class Cutter:
             self._stencils[template_id] = made
         return self._stencils[template_id]
 
-    def _load(self, run: RunRow, lane: LaneRow) -> _Load:
+    def _load(self, run: RunRow, lane: LaneRow, marks: Marks) -> _Load:
         return _Load(
             run=run,
             lane=lane,
             token=new_token(run.uid),
             filling=self._filling(run, self._queue_room(lane)),
-            counted=self._is_tight(run, lane),
+            counted=self._is_tight(run, lane, 2 if marks else 1),
             end=lane.cursor,
+            marks=marks,
         )
 
     def _filling(self, run: RunRow, queue_room: int | None, items: int | None = None) -> Filling:
@@ -212,12 +235,15 @@ class Cutter:
             memory=self._most_bytes,
         )
 
-    def _is_tight(self, run: RunRow, lane: LaneRow) -> bool:
-        """Counting tokens costs more than sending: only where the cheap bounds do not fit."""
+    def _is_tight(self, run: RunRow, lane: LaneRow, dearer: int) -> bool:
+        """Counting tokens costs more than sending: only where the cheap bounds do not fit.
+
+        What is marked for a cache may cost so many times as much.
+        """
         if run.free is None:
             return False
         _, _, bound, _, _ = self._store.jobs.waiting(lane)
-        return int(bound) > run.free or lane.cursor >= lane.released
+        return int(bound) * dearer > run.free or lane.cursor >= lane.released
 
     def _queue_room(self, lane: LaneRow) -> int | None:
         """What the provider's queue still takes, where its limit was learnt."""
@@ -248,6 +274,7 @@ class Cutter:
             load.failed.append(_failed(row, Code.FILE_CHANGED, str(error)))
         else:
             request = requests.assemble(template, row.own, attachments, changes)
+            request = self._marked(load, row, member, template, request)
             line = self._provider.encode(request, custom_id(load.token, row.seq))
             weight = self._weight(load, row, template, request, changes)
             if _outgrew(attachments):
@@ -287,6 +314,23 @@ class Cutter:
             load.chosen.append(member)
             load.attempt_no = max(load.attempt_no, member.attempt_no)
         return True
+
+    def _marked(
+        self, load: _Load, row: JobRow, member: Member | None, template: Json, request: Request
+    ) -> Request:
+        """Mark what the job shares with others, unless that alone would keep it from going."""
+        levels = load.marks.of(row.template_id, template, row.documents, row.seq)
+        found = caching.marked(request, levels)
+        if not found.caching:
+            return request
+        changes = (member.changes if member else None) or {}
+        weight = self._weight(load, row, template, found, changes)
+        free = load.run.free
+        alone = free is not None and not load.filling.count and (weight.bound or 0) > free
+        if alone or self._too_dear(load, row, member, weight):
+            load.marks.leave_out(row.seq)
+            return request
+        return found
 
     def _weight(
         self, load: _Load, row: JobRow, template: Json, request: Request, changes: Json
@@ -350,6 +394,7 @@ class Cutter:
             failed=load.failed,
             absent=load.absent,
             members=load.chosen,
+            marks=load.marks.said,
         )
 
     def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:

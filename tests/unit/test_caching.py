@@ -209,8 +209,8 @@ def test_a_job_is_marked_if_it_is_the_primer_or_the_cache_is_warm(
     expected = ("system",) if seq == 3 or is_warm else ()
     assert marks.of(1, TEMPLATE, None, seq) == expected
     later = _prefix(warmed_at=warmed_at, warm_until=NOW + timedelta(days=1))
-    if marks.used or not expected:
-        assert Marks.again([later], marks.used, at).of(1, TEMPLATE, None, seq) == expected
+    if marks.said or not expected:
+        assert Marks.again([later], marks.said, at).of(1, TEMPLATE, None, seq) == expected
     assert marks.of(2, {"model": "other"}, None, seq) == ()
 
 
