@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 SLOWEST_UPLOAD = 100_000.0
 """Bytes a second that a line must carry for a create to come through that holds its requests."""
+
+
+LIKELY_POINTS = 12
+"""How many polls the history of durations may ask for, beside those that age asks for."""
 
 
 def sending(size: int) -> timedelta:
@@ -32,13 +37,28 @@ class Pace:
         """Return a duration at this pace."""
         return timedelta(seconds=given / self.scale)
 
-    def poll_after(self, age: timedelta) -> timedelta:
-        """Return how long to leave a running batch alone, by its age.
+    def poll_after(self, age: timedelta, likely: Sequence[float] = ()) -> timedelta:
+        """Return how long to leave a running batch alone, by its age: 60 polls in eight hours.
 
-        A sixth of its age, between 20 seconds and 15 minutes: at most 60 polls in eight hours.
+        A sixth of its age, between 20 seconds and 15 minutes. ``likely`` are the seconds, at most
+        `LIKELY_POINTS` and rising, by which more and more of its likes had ended: then seldom
+        before the first of them, at each of them, and after a third of its age in between.
         """
-        grown = age.total_seconds() * self.scale / 6
-        return self.seconds(min(max(grown, self.first_poll), self.longest_poll))
+        old = age.total_seconds() * self.scale
+        if likely:
+            wait = self._towards(old, [seconds * self.scale for seconds in likely])
+        else:
+            wait = old / 6
+        return self.seconds(min(max(wait, self.first_poll), self.longest_poll))
+
+    def _towards(self, old: float, likely: Sequence[float]) -> float:
+        first = likely[0]
+        if old < first - self.first_poll:
+            # What fails, fails in its first minutes; then nothing is expected for a while.
+            return min(2 * old, first / 4, first - old)
+        worth = max(self.first_poll, old / 30)
+        points = (point - old for point in likely if point - old >= worth)
+        return min(old / 3, next(points, old))
 
     def stuck_after(self, since: timedelta) -> timedelta:
         """Return how long to leave a batch alone that heeds neither its window nor a cancel.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from batchkit import states
+from batchkit.durations import Durations, learnt
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, BatchStatus
-from batchkit.pace import Pace
-from batchkit.providers import Provider
+from batchkit.pace import LIKELY_POINTS, Pace
+from batchkit.providers import Provider, Surveyor
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 
 _OVERDUE = timedelta(hours=1)
@@ -20,6 +21,17 @@ _MOST_REFUSALS = 2
 """After so many a full queue is somebody else's doing: the next try is an hour away."""
 
 _STUCK = 3_600.0
+
+_FRESH = 600.0
+"""Seconds that what was read of earlier batches is good for."""
+
+_TELLING = 5
+"""Earlier batches of a model from which on they say when the next end."""
+
+_UNLISTED = 3_600.0
+"""Seconds without a listing, where one failed or hardly showed our batches."""
+
+_ANY_TIME = timedelta(days=3_650)
 
 
 class Poller:
@@ -33,29 +45,75 @@ class Poller:
         self._account = account
         self._owner = owner
         self._pace = pace
+        self._outlook = Outlook(store, account, pace)
+        self._listed_from: datetime | None = None
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
-        """Ask every running batch that is due; return how many moved."""
+        """Ask every running batch that is due; return how many moved.
+
+        Where several run and the provider can list them, one call tells of all: what is due soon
+        comes along, so that next time they are due together; only ends are asked for singly.
+        """
         by_id = {run.id: run for run in runs}
-        due = self._store.batches.due(list(by_id), self._provider.name, now, [BatchState.RUNNING])
+        due = self._running(list(by_id), now)
+        if not due:
+            return 0
+        running = self._running(list(by_id), now + _ANY_TIME)
+        told = self._listed(running, now)
         moved = 0
-        for batch in due:
+        for batch in [*due, *self._soon(running, told, now)]:
             lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
             fresh = self._store.batches.get(batch.id)
             if fresh.state == BatchState.RUNNING:
-                moved += self._step(fresh, by_id[batch.run_id], lease, now)
+                status = told.get(str(fresh.ref))
+                moved += self._step(fresh, by_id[batch.run_id], status, lease, now)
             self._store.leases.let_go(batch.id, lease)
         return moved
 
-    def _step(self, batch: BatchRow, run: RunRow, lease: int, now: datetime) -> bool:
+    def _running(self, run_ids: Sequence[int], until: datetime) -> list[BatchRow]:
+        name = self._provider.name
+        return self._store.batches.due(run_ids, name, until, [BatchState.RUNNING])
+
+    def _soon(
+        self, running: Sequence[BatchRow], told: Mapping[str, BatchStatus], now: datetime
+    ) -> list[BatchRow]:
+        """Return what is not due, but has ended, or has half of its pause behind it."""
+        soon = []
+        for batch in running:
+            status = told.get(str(batch.ref))
+            if status is None or batch.poll_at is None or batch.poll_at <= now:
+                continue
+            if status.ended or batch.poll_at - now <= self._pause(batch, now) / 2:
+                soon.append(batch)
+        return soon
+
+    def _listed(self, running: Sequence[BatchRow], now: datetime) -> Mapping[str, BatchStatus]:
+        """Ask for all at once; what fails here is asked for singly, which says what is wrong."""
+        refs = {str(batch.ref) for batch in running}
+        silent = self._listed_from is not None and now < self._listed_from
+        if len(refs) < 2 or silent or not isinstance(self._provider, Surveyor):
+            return {}
+        try:
+            told = self._provider.statuses(refs)
+        except (ProviderUnavailable, ProviderGarbled, ProviderRefused):
+            told = {}
+        if 2 * len(told) < len(refs):
+            self._listed_from = now + self._pace.seconds(_UNLISTED)
+        return told
+
+    def _step(
+        self, batch: BatchRow, run: RunRow, status: BatchStatus | None, lease: int, now: datetime
+    ) -> bool:
         try:
             if self._should_cancel(batch, run, now):
                 self._provider.cancel(str(batch.ref))
                 self._store.batches.cancel_sent(batch.id, lease, now)
-                batch = self._store.batches.get(batch.id)
-            status = self._provider.poll(str(batch.ref))
+                batch, status = self._store.batches.get(batch.id), None
+            if status is None or status.ended:
+                # A listing may say less of a batch than it says itself, and of an end all counts.
+                status = self._provider.poll(str(batch.ref))
         except ProviderUnavailable as error:
             self._silent(batch, lease, now, error.retry_after)
             return False
@@ -86,7 +144,8 @@ class Poller:
 
     def _pause(self, batch: BatchRow, now: datetime) -> timedelta:
         """Return how long to leave a running batch alone: a cancel is soon heeded, or never."""
-        asked = self._pace.poll_after(now - (batch.accepted_at or now))
+        age = now - (batch.accepted_at or now)
+        asked = self._pace.poll_after(age, self._outlook.ends(batch, now))
         if batch.cancel_sent_at is None:
             return asked
         since = now - batch.cancel_sent_at
@@ -153,6 +212,38 @@ class Poller:
         until = now + self._pace.retry_after(account.failures + 1, said)
         self._store.accounts.silent(self._account.id, now, until)
         self._store.batches.later(batch.id, lease, until)
+
+
+class Outlook:
+    """When batches are likely to end, by those before them at this account's provider."""
+
+    def __init__(self, store: Store, account: AccountRow, pace: Pace) -> None:
+        self._store = store
+        self._account = account
+        self._pace = pace
+        self._read_at: datetime | None = None
+        self._known: dict[str, Durations] = {}
+        self._models: dict[int, str] = {}
+
+    def ends(self, batch: BatchRow, now: datetime) -> list[float]:
+        """Return after how many seconds more and more of its likes had ended; [] if unknown."""
+        known = self._durations(now).get(self._model(batch.lane_id or 0))
+        if known is None or known.known < _TELLING:
+            return []
+        shares = [(point + 0.5) / LIKELY_POINTS for point in range(LIKELY_POINTS)]
+        return [known.quantile(share, batch.count) for share in shares]
+
+    def _durations(self, now: datetime) -> dict[str, Durations]:
+        if self._read_at is None or abs(now - self._read_at) >= self._pace.seconds(_FRESH):
+            told = self._store.histories.took(self._account.provider, self._account.base_url)
+            self._known = {model: learnt(past) for model, past in told.items()}
+            self._read_at = now
+        return self._known
+
+    def _model(self, lane_id: int) -> str:
+        if lane_id not in self._models:
+            self._models[lane_id] = self._store.jobs.lane(lane_id).model
+        return self._models[lane_id]
 
 
 def _is_stuck(batch: BatchRow, now: datetime) -> bool:

@@ -5,7 +5,7 @@ Built-in adapters come in by the entry-point group ``batchkit.providers``, as an
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -107,6 +107,18 @@ class Lister(Protocol):
         """List the window's batches whose token begins with ``mark``, ``known`` refs left out.
 
         Only what is ``certain``; what cannot be seen yet is not among them.
+        """
+        ...
+
+
+@runtime_checkable
+class Surveyor(Protocol):
+    """What a provider may have besides: it tells in one call how many batches stand."""
+
+    def statuses(self, refs: Collection[str]) -> Mapping[str, BatchStatus]:
+        """Return how those of the batches stand that are among the newest of the listing.
+
+        Of the others it says nothing: they are polled. The status is what ``poll`` would return.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +36,7 @@ from batchkit.providers import (
 )
 from batchkit.providers.anthropic_pages import too_many
 from batchkit.providers.screening import problems
-from batchkit.providers.searching import search
+from batchkit.providers.searching import search, survey
 from batchkit.providers.splicing import Splice
 
 if TYPE_CHECKING:
@@ -225,6 +225,10 @@ class Anthropic:
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
         return anthropic_answers.status(self._batch(ref))
+
+    def statuses(self, refs: Collection[str]) -> dict[str, BatchStatus]:
+        """Ask how many batches stand, with one list."""
+        return survey(self._page, anthropic_answers.status, "processing_status", refs)
 
     def download(self, ref: str, to: Path) -> Download:
         """Bring the results file into ``to``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -42,7 +42,7 @@ from batchkit.providers.openai_names import (
     RESPONSES_REFUSED,
 )
 from batchkit.providers.screening import files_too_large, problems
-from batchkit.providers.searching import search
+from batchkit.providers.searching import search, survey
 
 if TYPE_CHECKING:
     import httpx2
@@ -135,6 +135,10 @@ class OpenAIResponses:
         """Ask how a batch stands."""
         return self._desk.poll(ref)
 
+    def statuses(self, refs: Collection[str]) -> dict[str, BatchStatus]:
+        """Ask how many batches stand."""
+        return self._desk.statuses(refs)
+
     def download(self, ref: str, to: Path) -> Download:
         """Bring output and error file into ``to``."""
         return self._desk.download(ref, to)
@@ -225,6 +229,10 @@ class OpenAIChat:
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
         return self._desk.poll(ref)
+
+    def statuses(self, refs: Collection[str]) -> dict[str, BatchStatus]:
+        """Ask how many batches stand."""
+        return self._desk.statuses(refs)
 
     def download(self, ref: str, to: Path) -> Download:
         """Bring output and error file into ``to``."""
@@ -387,6 +395,10 @@ class Desk:
     def poll(self, ref: str) -> BatchStatus:
         """Ask how a batch stands."""
         return openai_answers.status(self._batch(ref))
+
+    def statuses(self, refs: Collection[str]) -> dict[str, BatchStatus]:
+        """Ask how many batches stand, with one list."""
+        return survey(self._page, openai_answers.status, "status", refs)
 
     def download(self, ref: str, to: Path) -> Download:
         """Bring both result files; either may be missing, and an empty id is none."""

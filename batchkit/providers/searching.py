@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from batchkit.model import Candidate, Json, Search
+from batchkit.model import BatchStatus, Candidate, Json, Search
 from batchkit.providers.calls import Reply, moment
 
 SLACK = timedelta(minutes=10)
@@ -38,6 +38,28 @@ def search(
             return Search(_oldest_first(found), complete is True, now)
         cursors.add(cursor)
     return Search(_oldest_first(found), False, now)
+
+
+def survey(
+    page: Callable[[str | None], Reply],
+    read: Callable[[Json], BatchStatus],
+    word: str,
+    refs: Collection[str],
+) -> dict[str, BatchStatus]:
+    """Read how batches stand from the newest pages of a list: one page, and one for each 50 refs.
+
+    A row without its ``word`` tells nothing. What is further back is not worth the pages.
+    """
+    found: dict[str, BatchStatus] = {}
+    cursor: str | None = None
+    for _ in range(1 + len(refs) // 50):
+        reply = page(cursor)
+        rows = _rows(reply.body) or []
+        found |= {str(row["id"]): read(row) for row in rows if row.get("id") and row.get(word)}
+        cursor = _next(reply.body, rows) if rows and not found.keys() >= set(refs) else None
+        if cursor is None:
+            break
+    return {ref: found[ref] for ref in refs if ref in found}
 
 
 def _rows(body: Json) -> list[Json] | None:

@@ -12,6 +12,7 @@ from batchkit.store.audit import Audit
 from batchkit.store.batches import Batches
 from batchkit.store.database import Database
 from batchkit.store.events import Events
+from batchkit.store.histories import Histories
 from batchkit.store.fronts import Front, NewPrefix
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
@@ -62,6 +63,7 @@ class Store:
         self.answers = Answers(self.database)
         self.accounts = Accounts(self.database)
         self.events = Events(self.database)
+        self.histories = Histories(self.database)
         self.raws = Raws(self.database)
         self.papers = Papers(self.database)
         self.audit = Audit(self.database)

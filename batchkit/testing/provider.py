@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -68,8 +68,8 @@ class FakeProvider:
     found by count and time only, as ``provisional``; without ``stages`` create takes the lines.
     ``lag`` keeps young batches out of the listing, and the next ``incomplete_looks`` see only a
     part of it. ``queue`` is how many requests may run at once: what is above it fails with
-    ``queue_full``. ``models`` are the beginnings of the names it serves. ``calls`` counts the calls
-    by name.
+    ``queue_full``. With ``lists`` one call tells how many batches stand. ``models`` are the
+    beginnings of the names it serves. ``calls`` counts the calls by name.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class FakeProvider:
         lag: timedelta = timedelta(),
         queue: int | None = None,
         models: Sequence[str] | None = None,
+        lists: bool = False,
         limits: Limits = LIMITS,
         traits: Traits = TRAITS,
     ) -> None:
@@ -102,6 +103,8 @@ class FakeProvider:
         self._course = course or Course()
         self._memory = Memory()
         self._lock = threading.RLock()
+        if lists:
+            self.statuses = self._statuses
 
     def fail(
         self, call: str, error: BaseException, *, accept: bool = False, nth: int = 1, times: int = 1
@@ -305,6 +308,12 @@ class FakeProvider:
     def _poll(self, batch: Accepted) -> BatchStatus:
         batch.poll(self.clock.now())
         return batch.status(self.traits)
+
+    def _statuses(self, refs: Collection[str]) -> dict[str, BatchStatus]:
+        known = self._memory.batches
+        return self._do(
+            "statuses", lambda: {ref: self._poll(known[ref]) for ref in refs if ref in known}
+        )
 
     def _cancel(self, batch: Accepted) -> None:
         batch.cancelled = True
