@@ -35,14 +35,15 @@ from batchkit.outputs import Rules, Verdict
 from batchkit.pace import Pace
 from batchkit.providers import Provider
 from batchkit.schemas import fingerprint
-from batchkit.spools import Spools, seq_of, taken_over
+from batchkit.spools import Spools, contents, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
 from batchkit.store.watches import Watch
 from batchkit.weighing import Weight, weigh_attempt
 
 _CHUNK = 500
 _MOST_DOWNLOADS = 6
-"""Downloads that do not agree with the provider's counts before what came is taken as it is."""
+"""Downloads that do not agree with the provider's counts before what came is taken as it is: from
+then on as soon as two of them in a row are the same, since a torn one may follow a better one."""
 
 _BRAKED = (Code.INVALID_OUTPUT, Code.TRUNCATED, Code.EMPTY_OUTPUT)
 """What is paid for each time it goes again; the free reasons end by themselves."""
@@ -117,15 +118,16 @@ class Collector:
             return self._abandon(batch, lease, now)
         if batch.end_reason == "failed":
             return self._close(self._case(batch, now), lease)
+        folder = self._spools.incoming(str(batch.token))
+        last = batch.failures + 1 >= _MOST_DOWNLOADS
+        before = contents(folder.iterdir()) if last else None
         try:
-            download = self._provider.download(
-                str(batch.ref), self._spools.incoming(str(batch.token))
-            )
+            download = self._provider.download(str(batch.ref), folder)
         except ProviderUnavailable as error:
             self._silent(batch, lease, now, error.retry_after)
             return False
         except ProviderGarbled as error:
-            if batch.failures + 1 < _MOST_DOWNLOADS or error.files is None:
+            if error.files is None or before != contents(error.files):
                 self._again(batch, lease, now, error)
                 return False
             download = Download(error.files)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -221,8 +221,10 @@ class Engine:
                     return ending
         finally:
             leave.set()  # a second Ctrl-C leaves at once: what is open is looked up later
-            with suppress(ConfigError):  # the database may be what ended this
+            try:
                 self._give_back(threads)
+            except ConfigError:  # the database is what ended this: whoever comes next sees to it
+                processes.leave(self._owner, threads.values())
 
     def _idle(self, interval: float, stop: threading.Event) -> bool:
         """Wait for the next look: an interval at most, less if a worker moved something."""
@@ -417,7 +419,7 @@ class Engine:
             account=account,
             poller=Poller(*common, self._owner, self._pace),
             collector=Collector(*common, self._spools, self._owner, self._pace, self._types),
-            submitter=Submitter(*common, self._spools, self._owner, self._pace),
+            submitter=Submitter(*common, self._spools, self._owner, self._pace, self._clock),
         )
         self._workers[name] = worker
         return worker

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 _UNKNOWN = "?"
+
+_left: dict[str, tuple[threading.Thread, ...]] = {}
 
 
 def own_name() -> str:
@@ -21,8 +25,15 @@ def own_name() -> str:
     return f"{_machine()}/{pid}/{_started(pid)}/{secrets.token_hex(3)}"
 
 
+def leave(name: str, threads: Iterable[threading.Thread]) -> None:
+    """Say that whoever has this name is gone from this process with the last of its threads."""
+    _left[name] = tuple(threads)
+
+
 def is_dead(name: str) -> bool:
-    """Say whether a process of this machine is certainly gone; False where nobody can tell."""
+    """Say whether an owner on this machine is certainly gone; False where nobody can tell."""
+    if name in _left:
+        return not any(thread.is_alive() for thread in _left[name])
     parts = name.rsplit("/", 3)
     if len(parts) != 4 or _UNKNOWN in name or parts[0] != _machine():
         return False

@@ -463,7 +463,7 @@ class Desk:
             )
             return calls.reply(call, raw.http_response)
 
-    def _save(self, file_ref: str, path: Path) -> spooling.Saved:
+    def _save(self, file_ref: str, path: Path) -> Path:
         with (
             self._calling(calls.CREATE_SECONDS),
             self._client().files.with_streaming_response.content(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +21,7 @@ IDENTITY = {"Accept-Encoding": "identity"}
 """A cut gzip body decodes without an error; a cut plain one is seen by its length."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A file on disk. ``exact`` if its length is the one the provider announced."""
-
-    path: Path
-    exact: bool
-
-
-def save(response: httpx2.Response, path: Path) -> Saved:
+def save(response: httpx2.Response, path: Path) -> Path:
     """Write a streamed body to ``path``: it is there whole, or not at all.
 
     Raises what the HTTP library raises, and ProviderGarbled for a page in place of a file.
@@ -41,12 +32,12 @@ def save(response: httpx2.Response, path: Path) -> Saved:
     part = path.with_name(f"{path.name}.part")
     try:
         _write(response, part)
-        exact = _exact(response)
+        _check_length(response)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     _sync_folder(path.parent)
-    return Saved(path, exact)
+    return path
 
 
 def first_line(response: httpx2.Response) -> bytes:
@@ -59,21 +50,21 @@ def first_line(response: httpx2.Response) -> bytes:
     return seen
 
 
-def whole(saved: Sequence[Saved], at_least: int) -> Download:
+def whole(saved: Sequence[Path], at_least: int) -> Download:
     """Return the files as a Download if they hold as many lines as the provider counts.
 
     Raises ProviderGarbled, with what came in ``files``, for a short or torn file: a truncated
-    body without a length looks like a complete one.
+    body looks like a complete one where there is no length, or the length of what is left.
     """
     lines = 0
-    for file in saved:
-        found, torn = _count(file.path)
+    for path in saved:
+        found, torn = _count(path)
         lines += found
-        if torn and not file.exact:
+        if torn:
             raise _short("A result file breaks off in the middle of a line.", saved)
     if lines < at_least:
         raise _short(f"The result files hold {lines} lines of {at_least}.", saved)
-    return Download(files=tuple(file.path for file in saved), lines=at_least)
+    return Download(files=tuple(saved), lines=at_least)
 
 
 def _write(response: httpx2.Response, part: Path) -> None:
@@ -85,16 +76,15 @@ def _write(response: httpx2.Response, part: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _exact(response: httpx2.Response) -> bool:
+def _check_length(response: httpx2.Response) -> None:
     announced = response.headers.get("content-length", "")
     encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
     if encoded or not announced.isdigit():
-        return False
+        return
     if response.num_bytes_downloaded != int(announced):
         raise ProviderGarbled(
             f"A result file came short: {response.num_bytes_downloaded} of {announced} bytes."
         )
-    return True
 
 
 def _count(path: Path) -> tuple[int, bool]:
@@ -115,8 +105,8 @@ def _parses(line: bytes) -> bool:
     return True
 
 
-def _short(message: str, saved: Sequence[Saved]) -> ProviderGarbled:
-    return ProviderGarbled(message, files=tuple(file.path for file in saved))
+def _short(message: str, saved: Sequence[Path]) -> ProviderGarbled:
+    return ProviderGarbled(message, files=tuple(saved))
 
 
 def _sync_folder(folder: Path) -> None:

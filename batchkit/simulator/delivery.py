@@ -100,8 +100,9 @@ class Sender:
         self.send(reply)
 
     def halved(self, reply: Reply, fault: Fault) -> None:
-        """Send half, and say that it is all."""
-        self._send(replace(reply, status=200), size_of(reply) // 2, size_of(reply) // 2)
+        """Send a part, and say that it is all."""
+        part = int(size_of(reply) * fault.fraction)
+        self._send(replace(reply, status=200), part, part)
 
     def html(self, reply: Reply, fault: Fault) -> None:
         """Send a page."""

@@ -33,7 +33,7 @@ KINDS: dict[str, str] = {
     "status": "it is done; answers `status`",
     "drop": "it is done; the connection is closed without a reply",
     "hang": "it is done; the reply comes `seconds` later, in real time",
-    "half": "it is done; a 200 with half of the body and a Content-Length that fits",
+    "half": "it is done; a 200 with `fraction` of the body and a Content-Length that fits",
     "html": "it is done; a 200 with an HTML page",
     "cut": "the full length is told, `fraction` of the body is sent, then closed",
     "stall": "as `cut`, but the connection stays open for `seconds`",

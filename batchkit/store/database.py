@@ -60,6 +60,7 @@ class Database:
         self.url = location(given)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(self.url, self.is_sqlite)
+        self._was_open = False
 
     @property
     def shown(self) -> str:
@@ -98,12 +99,13 @@ class Database:
             connection = self.engine.connect()
         except DatabaseError as error:
             said = str(error.orig).strip().partition("\n")[0]
-            if "is locked" in said:
+            if "is locked" in said or self._was_open:
                 raise ConfigError(_trouble(self.shown, said)) from error
             raise ConfigError(
                 f"Cannot open the database {self.shown}: {said}. Name another place with database= "
                 "or BATCHKIT_DATABASE_URL."
             ) from error
+        self._was_open = True
         try:
             with connection:
                 yield connection.execution_options(**options)

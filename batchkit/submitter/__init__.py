@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import states
+from batchkit.clock import Clock
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace, sending
@@ -28,6 +29,9 @@ from batchkit.submitter.cutting import Cutter
 
 _SLACK = timedelta(minutes=10)
 """How far off the provider's time may be as we reckon it."""
+
+_ASLEEP = timedelta(minutes=1)
+"""By how much more than the time that passed our clock may have gone on before we ask again."""
 
 _APART = timedelta(seconds=120)
 """How far apart, by the provider's clock, two looks must be that find nothing."""
@@ -43,6 +47,9 @@ _ODD_ANSWERS = 8
 
 _NO_LISTING = (404, 405, 501)
 """What servers answer that do not list batches; they can be sent to all the same."""
+
+_LISTS = "lists"
+"""What is learnt of an account whose batches could be listed once."""
 
 _FOREVER = timedelta(days=36_500)
 
@@ -69,6 +76,7 @@ class Submitter:
         spools: Spools,
         owner: str,
         pace: Pace,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._provider = provider
@@ -77,7 +85,9 @@ class Submitter:
         self._owner = owner
         self._pace = pace
         self._cutter = Cutter(store, provider, account, spools, owner, pace)
-        self._heard: tuple[datetime, datetime] | None = None
+        self._clock = clock
+        self._heard: tuple[datetime, datetime, float] | None = None
+        self._lists = False
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:
         """Look up what is unclear, send what is sealed, then cut and send while there is room."""
@@ -185,38 +195,52 @@ class Submitter:
             )
             return False
         self._store.accounts.answered(self._account.id)
-        self._hear(search.now, now)
+        self._listed(search, now)
         found = _best(search.candidates)
         if found is not None:
             return self._adopt(batch, found, search.candidates, lease, now)
         return self._not_found(batch, search, lease, now)
 
+    def _listed(self, search: Search, now: datetime) -> None:
+        """Remember that batches can be listed there, and what time it was."""
+        self._hear(search.now, now)
+        if not self._lists:
+            self._lists = True
+            self._store.accounts.learn(self._account.id, _LISTS, True)
+
+    def _is_passing(self, error: ProviderRefused | ProviderGarbled) -> bool:
+        """Say whether a route is missing that was there before: that passes by itself."""
+        if error.status not in _NO_LISTING:
+            return False
+        return self._lists or bool(self._store.accounts.get(self._account.id).learnt.get(_LISTS))
+
     def _hear(self, told: datetime | None, now: datetime) -> None:
         if told is not None:
-            self._heard = (told, now)
+            self._heard = (told, now, self._clock.monotonic())
 
     def _provider_time(self, batch: BatchRow, lease: int, now: datetime) -> datetime | None:
         """Return the time at the provider, asked for with one look; None if nobody answers now.
 
-        Our clock only bridges minutes: what was heard longer ago, or before somebody set the clock
-        back, does not count.
+        What was heard minutes ago is still good, by a clock that nobody sets; one that stands still
+        while the machine sleeps is told by the other.
         """
         if self._heard is not None:
-            told, then = self._heard
-            if timedelta(0) <= now - then <= _SLACK:
-                return told + (now - then)
+            told, then, at = self._heard
+            passed = timedelta(seconds=self._clock.monotonic() - at)
+            if passed <= _SLACK and timedelta(0) <= now - then <= passed + _ASLEEP:
+                return told + passed
         try:
             look = self._provider.find(self._spool(batch), None, Window(now, now), ())
         except ProviderUnavailable as error:
             self._silent(batch, lease, now, error.retry_after)
             return None
         except (ProviderRefused, ProviderGarbled) as error:
-            if error.status in _NO_LISTING:
+            if error.status in _NO_LISTING and not self._is_passing(error):
                 return now  # a server without a listing: a lost create there stays unclear
             self._note_refusal(error, now)
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(60))
             return None
-        self._hear(look.now, now)
+        self._listed(look, now)
         return look.now or now
 
     def _drop_unwanted(self, batch: BatchRow, lease: int, now: datetime) -> bool:
@@ -304,6 +328,9 @@ class Submitter:
 
     def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
         """Act on a clear no: nothing arrived."""
+        if self._is_passing(error):
+            self._odd(batch, error, lease, now)
+            return
         match error.reason:
             case "account":
                 self._store.accounts.block(self._account.id, now, str(error))
@@ -411,6 +438,8 @@ class Submitter:
         return until
 
     def _note_refusal(self, error: ProviderRefused | ProviderGarbled, now: datetime) -> None:
+        if self._is_passing(error):
+            return
         if isinstance(error, ProviderRefused) and error.reason == "account":
             self._store.accounts.block(self._account.id, now, str(error))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import create_engine, text
 
 from batchkit import Batch, get_run
 from batchkit.cli import cli
@@ -22,11 +25,21 @@ from tests import postgres
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture
-def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+MODELS = {"anthropic": "claude-haiku-5-5", "openai": "gpt-5-mini"}
+_AT_HAND = {"model": MODELS["anthropic"]}
+
+
+@pytest.fixture(params=MODELS)
+def simulated(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Simulator]:
+    """Each provider in turn; the batches of this test go to its model."""
+    monkeypatch.setitem(_AT_HAND, "model", MODELS[request.param])
     with Simulator(tmp_path / "provider", scale=600.0, batch_seconds=(300.0, 300.0)) as running:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", running.anthropic_url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "simulated")
+        monkeypatch.setenv("OPENAI_BASE_URL", running.openai_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "simulated")
         monkeypatch.setenv("BATCHKIT_PACE", "600")
         monkeypatch.setenv("BATCHKIT_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
         monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
@@ -52,7 +65,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def _batch(**options: Any) -> Batch:
     batch = Batch(name="night", **options).set_verbosity("warn")
-    batch.set_default_params(model="claude-haiku-5-5", max_tokens=100)
+    batch.set_default_params(model=_AT_HAND["model"], max_tokens=100)
     for number in range(4):
         batch.add_job(prompt=f"Number {number} {'word ' * 8_000}", key=f"k{number}")
     return batch
@@ -149,6 +162,63 @@ def test_a_database_that_another_locks_is_one_clear_line(
     assert "database is locked" in line
     assert "Nothing is lost" in line
     _resumed(simulated)
+
+
+def test_a_postgres_that_another_locks_is_waited_for(
+    simulated: Simulator, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no limit to a lock's wait on Postgres: the run stands still, then it goes on."""
+    monkeypatch.setenv("BATCHKIT_DATABASE_URL", migrated_postgres_url)
+    going = threading.Thread(target=_batch(items_per_batch=1).run)
+    engine = create_engine(migrated_postgres_url)
+    with engine.connect() as other:
+        other.execute(text("LOCK TABLE batchkit.batches IN EXCLUSIVE MODE"))
+        going.start()
+        going.join(0.5)
+        assert going.is_alive()
+        assert not simulated.ledger().batches
+        other.rollback()
+    engine.dispose()
+    going.join(60)
+    assert get_run("night").is_complete
+    _resumed_on(simulated, "night")
+
+
+@pytest.fixture
+def mortal_postgres() -> Iterator[postgres.Cluster]:
+    """A server of this test alone, which may crash."""
+    try:
+        cluster = postgres.start(durable=True)
+    except postgres.PostgresMissingError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must test on Postgres: {missing}")
+        pytest.skip(str(missing))
+    yield cluster
+    cluster.stop()
+
+
+def test_a_postgres_that_is_restarted_in_the_middle_loses_nothing(
+    simulated: Simulator, mortal_postgres: postgres.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped at once, as when it crashes; meanwhile a command says so, and then `resume` ends."""
+    url = mortal_postgres.url(mortal_postgres.create())
+    monkeypatch.setenv("BATCHKIT_DATABASE_URL", url)
+    run = _batch(items_per_batch=1, max_parallel_batches=2).submit()
+    crashed: list[int] = []
+
+    def crash(stats: dict[str, Any], *_: Any) -> None:
+        if stats["completed"] == len(crashed) * 2:
+            crashed.append(stats["completed"])
+            mortal_postgres.crash()
+
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="Nothing is lost"):
+            run.resume(on_progress=crash, progress_interval=0.02)
+        assert "Cannot open the database" in _line(CliRunner().invoke(cli, ["resume", run.id]))
+        mortal_postgres.revive()
+    assert crashed == [0, 2]
+    _resumed_on(simulated, run.id)
+    assert run.status()["completed"] == 4
 
 
 def test_postgres_that_ends_every_connection_in_the_middle_loses_nothing(

@@ -66,7 +66,7 @@ CREATE = [
     Trouble("refused: connection closed", "create", Fault("refuse", status=0)),
     *(
         Trouble(f"refused: {status}", "create", Fault("refuse", status=status))
-        for status in (408, 409, 429, 500, 502, 503, 529)
+        for status in (404, 408, 409, 429, 500, 502, 503, 529)
     ),
     Trouble("refused: 429, in 30 s", "create", Fault("refuse", status=429, retry_after="30")),
     Trouble(
@@ -105,6 +105,7 @@ UPLOAD = [
     Trouble("refused: connection closed", "upload", Fault("refuse", status=0)),
     Trouble("refused: 503", "upload", Fault("refuse", status=503)),
     Trouble("refused: 429", "upload", Fault("refuse", status=429)),
+    Trouble("refused: 404", "upload", Fault("refuse", status=404)),
     Trouble("taken, then dropped", "upload", Fault("drop")),
     Trouble("taken, then 500", "upload", Fault("status", status=500)),
     Trouble("taken, then silence", "upload", SILENT, timeout=0.2),
@@ -134,10 +135,12 @@ DOWNLOAD = [
     Trouble("redirected", "download", Fault("redirect")),
     Trouble("HTML", "download", Fault("html"), calls=(1, 2)),
     Trouble("half a file", "download", Fault("half"), calls=(1, 2)),
+    Trouble("half a line", "download", Fault("half", fraction=0.95), calls=(1, 2)),
     Trouble("404 for a while", "download", Fault("refuse", status=404), calls=range(1, 5)),
 ]
 LOOK = [
     Trouble("503", "list", Fault("refuse", status=503), calls=range(1, 8)),
+    Trouble("404 for a while", "list", Fault("refuse", status=404), calls=range(2, 8)),
     Trouble("half a body", "list", Fault("half"), calls=(1, 2)),
     Trouble("HTML", "list", Fault("html"), calls=(1, 2)),
     Trouble("cut", "list", Fault("cut"), calls=(1, 2)),
@@ -303,6 +306,22 @@ def test_a_line_that_is_lost_ends_at_its_worst_case_and_is_not_bought_again(
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_file_that_is_always_short_is_taken_when_it_came_twice_alike(
+    provider: str, migrated_sqlite_url: str, tmp_path: Path
+) -> None:
+    """Promise 2: the sixth download may be torn where the fifth was not. A soak's finding."""
+    prompts = [*FOUR[:3], f"{FOUR[3]} [[sim:missing]]"]
+    torn = {ROUTES["download", provider]: [(6, Fault("half"))]}
+    scenario = Scenario("short", prompts, faults=torn, settings=QUICK, spec={"items_per_batch": 4})
+    with night(scenario, provider, migrated_sqlite_url, tmp_path / "night") as this:
+        assert this.drive() == "done"
+        store, run = this.case.store, this.case.run
+        assert [one.code for one in store.answers.ended(run, ["failed"])] == ["result_missing"]
+        assert store.runs.get(run).completed == 3
+        assert store.audit.problems(run) == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("hours", [-5, 5], ids=["slow", "fast"])
 def test_a_clock_that_is_wrong_by_hours_buys_nothing_twice(
     hours: int, provider: str, migrated_sqlite_url: str, tmp_path: Path, record_property: Any
@@ -342,6 +361,35 @@ def test_a_clock_that_is_set_between_create_and_look_buys_nothing_twice(
         books = this.case.books()
         name = f"our clock is set {'back' if hours < 0 else 'forward'} by {abs(hours)} h"
         where = f"create, {'dropped' if arrived else 'refused'}"
+        kept(record_property, books, name, where, provider, migrated_sqlite_url)
+        assert (ending, books) == ("done", Books())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_clock_set_back_by_as_much_as_has_passed_buys_nothing_twice(
+    provider: str, migrated_sqlite_url: str, tmp_path: Path, record_property: Any
+) -> None:
+    """Promise 1: what was heard an hour ago is not taken for a minute old. A soak's finding."""
+    download = ROUTES["download", provider]
+    scenario = Scenario(
+        "clock",
+        FOUR[:2],
+        faults={"batches.create": [(2, Fault("drop"))], download: [(1, Fault("drop"))]},
+        settings={**QUICK, "list_lag_seconds": 300.0},
+        spec={"items_per_batch": 1, "max_parallel_batches": 1},
+    )
+    with night(scenario, provider, migrated_sqlite_url, tmp_path / "night") as this:
+        engine, runs = this.engine(), [this.case.run]
+        for _ in range(100):
+            if not engine.tick(runs):
+                this.clock.wait(engine._nap(runs, None))
+            if this.case.simulator.ledger().strikes:
+                break
+        this.clock.skew = -HOUR
+        ending = engine.drive(runs, stop=threading.Event(), max_wait=DAY)
+        books = this.case.books()
+        where = "between two creates"
+        name = "our clock is set back by as much as has passed"
         kept(record_property, books, name, where, provider, migrated_sqlite_url)
         assert (ending, books) == ("done", Books())
 

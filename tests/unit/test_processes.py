@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 from batchkit import processes
 
@@ -39,3 +40,16 @@ def test_of_another_machine_boot_or_namespace_nobody_can_tell() -> None:
 def test_a_pid_that_was_given_to_another_process_is_no_sign_of_life() -> None:
     machine, pid, started, token = processes.own_name().rsplit("/", 3)
     assert processes.is_dead(f"{machine}/{pid}/{int(started) - 1}/{token}")
+
+
+def test_who_left_this_process_is_gone_with_its_last_thread() -> None:
+    """An engine that could not give its leases back, since the database was what ended it."""
+    name, go = processes.own_name(), threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    assert not processes.is_dead(name)
+    processes.leave(name, [thread])
+    assert not processes.is_dead(name)
+    go.set()
+    thread.join()
+    assert processes.is_dead(name)
