@@ -17,7 +17,6 @@ from batchkit.builder import keys
 from batchkit.builder.asking import (
     DEFAULT_MAX_TOKENS,
     BadInput,
-    check_citable,
     check_shape,
     json_copy,
     paths_of,
@@ -54,7 +53,6 @@ class Adding:
         check_shape(job)
         paths = paths_of(job)
         template = self._templates.of(job, job.prompt if paths else None, brakes, day)
-        check_citable(job)
         _check_prompt(job.prompt)
         metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
         own = _own(job, paths)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from batchkit import pricing, requests
-from batchkit.builder.asking import DEFAULT_MAX_TOKENS, json_copy
+from batchkit.builder.asking import DEFAULT_MAX_TOKENS, check_citable, json_copy
 from batchkit.builder.job import Job, model_name
 from batchkit.builder.registry import Registry
 from batchkit.errors import ValidationError
@@ -115,6 +115,7 @@ class Templates:
             if len(self._made) >= _MOST:
                 self._made.clear()
             self._made[at] = found
+        check_citable(job)
         if job.max_tokens is None:
             self.took_default = True
         if brakes.limited and found.unbounded:

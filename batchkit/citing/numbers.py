@@ -9,7 +9,8 @@ from typing import Final
 
 _WRITTEN: Final = re.compile(
     r"(?:(?<![\w.,])|(?<=\b[a-z]{3}))(?P<sign>-\s?)?(?P<money>[$€£¥]\s?)?"
-    r"(?P<digits>\d{1,3}(?:[ '.,]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+    r"(?P<digits>\d{1,3}(?P<mark>[ '.,])\d{3}(?!\d)(?:(?P=mark)\d{3}(?!\d))*(?:[.,]\d+)?"
+    r"|\d+(?:[.,]\d+)?|[.,]\d+)"
     r"(?:e(?P<power>[+-]?\d{1,3}))?(?!\d)"
     r"(?:\s?(?P<unit>%|percent\b|thousand\b|million\b|billion\b|trillion\b|tsd\b|mio\b|mrd\b"
     r"|[km]\b|mn\b|bn\b))?"
@@ -64,7 +65,10 @@ def _readings(match: re.Match[str], text: str) -> Iterator[Decimal]:
     power = Decimal(10) ** int(match["power"] or 0)
     unit = _UNITS.get(match["unit"] or "")
     before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
-    signs = [-1] if match["sign"] else [1, -1] if (before, after) == ("(", ")") else [1]
+    signs = [-1] if match["sign"] else [1]
+    if (before, after) == ("(", ")") or match["sign"] == "- ":
+        # Perhaps a loss, or a dash between words: perhaps not.
+        signs = [1, -1]
     for digits in _spellings(match["digits"]):
         for sign in signs:
             value = sign * Decimal(digits) * power

@@ -105,14 +105,15 @@ def _place(value: Any, documents: list[Document]) -> _Place | None:
 
 
 def _finder(value: Any) -> Callable[[str], tuple[int, int] | None] | None:
-    if isinstance(value, bool) or value is None or value == "":
+    if isinstance(value, bool) or value is None or not str(value).strip():
         return None
     if isinstance(value, int | float):
         return lambda text: _number_in(text, value)
     day = first_day(value) if re.fullmatch(r"\d{4}-\d\d-\d\d", value) else None
     if day is not None:
         return lambda text: _day_in(text, day[0])
-    words = re.compile(rf"(?<!\w){re.escape(value)}(?!\w)")
+    said = r"\s+".join(map(re.escape, value.split()))
+    words = re.compile(rf"(?<!\w){said}(?!\w)")
     return lambda text: _span(words.search(text))
 
 

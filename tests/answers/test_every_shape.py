@@ -31,7 +31,12 @@ ENDPOINTS = {
     "openai-chat": ("openai", "gpt-6.1-sol"),
     "anthropic": ("anthropic", "claude-haiku-5-5"),
 }
-IN_WORDS = {"a recursive model", "a chain", "models that name one another"}
+IN_WORDS = {
+    "a recursive model",
+    "a chain",
+    "models that name one another",
+    "a recursive generic model",
+}
 """What Anthropic's strict mode cannot say."""
 
 

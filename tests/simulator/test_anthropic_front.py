@@ -435,6 +435,49 @@ def test_citations_and_structured_output_exclude_each_other(sim, ant):
     assert {one["error"]["error"]["type"] for one in found.values()} == {"invalid_request_error"}
 
 
+WORDS = (
+    'Answer with JSON that fits this JSON Schema: {"type": "object", "properties": {"sales": '
+    '{"type": "string"}, "share": {"type": "number"}, "told": {"type": "array", "items": '
+    '{"type": "string"}}}, "required": ["sales", "share", "told"]}'
+)
+SALES = {**TEXT, "data": "Sales: two hats\nShare: 0.25 of all\nTold: Ann, Bob\n"}
+
+
+def test_a_schema_in_the_system_s_words_is_answered_in_blocks_that_cite(ant):
+    """They join to the JSON; each cited block's sentence holds its value."""
+    message = ant.messages.create(**_cited(SALES, system=WORDS))
+    answer = json.loads("".join(block.text for block in message.content))
+    assert (answer["sales"], answer["share"], answer["told"]) == ("two hats", 0.25, ["Ann", "Bob"])
+    cited = [block for block in message.content if block.citations]
+    assert len(cited) == 4
+    for block in cited:
+        value = block.text.rpartition(":")[2].strip('"')
+        assert value in block.citations[0].cited_text
+
+
+def test_a_schema_in_the_system_s_words_is_answered_without_documents(ant, oai):
+    """As a model would that reads it, whoever the provider is."""
+    said = {"role": "user", "content": SALES["data"]}
+    message = ant.messages.create(model=CLAUDE, max_tokens=500, system=WORDS, messages=[said])
+    assert json.loads(message.content[0].text)["sales"] == "two hats"
+    reply = oai.responses.create(model="gpt-6.1-sol", instructions=WORDS, input=SALES["data"])
+    assert json.loads(reply.output_text)["sales"] == "two hats"
+
+
+def test_wrong_citations_can_be_asked_for(ant):
+    """They stand in the document, and their values do not stand in them."""
+    message = ant.messages.create(
+        **_cited({**SALES, "data": "[[sim:miscite]]\n" + SALES["data"]}, system=WORDS)
+    )
+    cited = [block for block in message.content if block.citations]
+    assert cited
+    assert all(
+        "two hats" not in block.citations[0].cited_text
+        for block in cited
+        if "two hats" in block.text
+    )
+
+
 def test_a_forced_tool_is_answered_by_its_schema(ant):
     """tool_use with an input that fits."""
     tool = {"name": "take", "input_schema": SCHEMA, "strict": True}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum, IntEnum, StrEnum
+from enum import Enum, Flag, IntEnum, StrEnum
 from pathlib import Path
 from typing import (
     Annotated,
@@ -23,20 +25,30 @@ from pydantic import (
     AfterValidator,
     AliasChoices,
     AnyUrl,
+    AwareDatetime,
+    Base64Bytes,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Discriminator,
     Field,
+    IPvAnyAddress,
     Json,
     JsonValue,
     NaiveDatetime,
+    PositiveInt,
+    PrivateAttr,
     RootModel,
     SecretStr,
+    StringConstraints,
     Tag,
     WithJsonSchema,
     computed_field,
+    model_serializer,
+    model_validator,
 )
 from pydantic import dataclasses as pydantic_dataclasses
+from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 T = TypeVar("T")
@@ -405,6 +417,87 @@ class Misnamed(BaseModel):
     value: int | None = None
 
 
+class Containers(BaseModel):
+    """The abstract and the odd ones."""
+
+    row: Sequence[int]
+    table: Mapping[str, Line]
+    queue: deque[str]
+    groups: defaultdict[str, list[int]]
+    votes: Counter[str]
+    ordered: OrderedDict[str, int]
+    byid: dict[uuid.UUID, int]
+    words: frozenset[Literal["a", "b"]] = frozenset()
+    holes: list[list[Line | None] | None]
+
+
+class Rights(Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Kinds(BaseModel):
+    rights: Rights
+    size: ByteSize
+    count: PositiveInt | Literal["unknown"]
+    raw: Base64Bytes
+    at: AwareDatetime
+    address: IPvAnyAddress
+    step: Annotated[int, Field(multiple_of=5)]
+    code: Annotated[
+        str, StringConstraints(strip_whitespace=True, to_upper=True, pattern="^[a-c]+$")
+    ]
+    nothing: None
+    many: Literal[tuple(f"v{at}" for at in range(300))]  # type: ignore[valid-type]
+
+
+class Camels(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    first_name: str
+    last_name: str | None = None
+    _note: str = PrivateAttr("")
+
+
+class North(BaseModel):
+    class Item(BaseModel):
+        height: int
+
+    item: Item
+
+
+class South(BaseModel):
+    """Two classes of one name, and words of its own for a field."""
+
+    class Item(BaseModel):
+        depth: str
+
+    item: Item
+    other: North
+    old: int = Field(deprecated=True)
+    known: int = Field(title="Known", json_schema_extra={"minimum": 3, "x-source": "us"})
+
+
+class Branch(BaseModel, Generic[T]):
+    value: T
+    below: list[Branch[T]] = []
+
+
+class Mended(BaseModel):
+    """What the class does to answers before and after."""
+
+    total: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def rounded(cls, value: Any) -> Any:
+        return {**value, "total": round(value["total"])} if "total" in value else value
+
+    @model_serializer
+    def shown(self) -> dict[str, Any]:
+        return {"sum": self.total}
+
+
 LINE = {"text": "tea", "amount": 2.5}
 DAY = "2026-01-31"
 
@@ -678,4 +771,50 @@ SHAPES: dict[str, tuple[Any, list[Any]]] = {
         Misnamed,
         [{"properties": {"a": 1}, "required": ["x"], "type": "t", "key": "k", "value": None}],
     ),
+    "containers of every name": (
+        Containers,
+        [
+            {
+                "row": [1, 2],
+                "table": {"x": LINE},
+                "queue": ["a"],
+                "groups": {"g": [1]},
+                "votes": {"yes": 2},
+                "ordered": {"b": 1, "a": 2},
+                "byid": {"12345678-1234-5678-1234-567812345678": 1},
+                "words": ["b"],
+                "holes": [None, [None, LINE]],
+            }
+        ],
+    ),
+    "pydantic's own types": (
+        Kinds,
+        [
+            {
+                "rights": 2,
+                "size": 1024,
+                "count": "unknown",
+                "raw": "aGVsbG8=",
+                "at": "2026-01-31T08:00:00+02:00",
+                "address": "::1",
+                "step": 15,
+                "code": "abc",
+                "nothing": None,
+                "many": "v299",
+            }
+        ],
+    ),
+    "an alias generator and a private attribute": (
+        Camels,
+        [{"firstName": "a", "lastName": None}, {"firstName": "b", "lastName": "c"}],
+    ),
+    "two classes of one name": (
+        South,
+        [{"item": {"depth": "x"}, "other": {"item": {"height": 1}}, "old": 1, "known": 3}],
+    ),
+    "a recursive generic model": (
+        Branch[Line],
+        [{"value": LINE, "below": [{"value": LINE, "below": []}]}],
+    ),
+    "validators and serializers of the whole model": (Mended, [{"total": 4}]),
 }

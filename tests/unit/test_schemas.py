@@ -44,7 +44,12 @@ from tests.unit.strict_rules import breaches, walk
 from tests.unit.wire_answers import say
 
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
-RECURSIVE = {"a recursive model", "a chain", "models that name one another"}
+RECURSIVE = {
+    "a recursive model",
+    "a chain",
+    "models that name one another",
+    "a recursive generic model",
+}
 CASES = [
     pytest.param(name, dialect, id=f"{dialect}, {name}") for name in SHAPES for dialect in DIALECTS
 ]
