@@ -22,7 +22,8 @@ from batchkit.cli.screen import usd
 if TYPE_CHECKING:
     from batchkit import BatchRun
 
-_SHOWN = ("state", "total", "completed", "failed", "cancelled", "active", "pending")
+_LISTED = ("id", "state", "done", "failed", "cost")
+_WIDTH, _NARROWEST = 78, 12  # a drawn table has an edge on each side
 
 
 def told(run: BatchRun) -> dict[str, Any]:
@@ -42,7 +43,11 @@ def ls(limit: int, as_json: bool, project: str | None, database: str | None) -> 
     if as_json:
         screen.as_json(rows)
     elif rows:
-        screen.table(("run", "id", *_SHOWN, "waits for", "cost"), [_row(row) for row in rows])
+        listed = [_row(row) for row in rows]
+        widths = [max(map(len, column)) for column in zip(_LISTED, *listed, strict=True)]
+        room = max(_NARROWEST, _WIDTH - sum(widths) - screen.GAP * len(widths))
+        named = [_tail(screen.cell(row["name"], 1_000), room) for row in rows]
+        screen.table(("run", *_LISTED), [(n, *row) for n, row in zip(named, listed, strict=True)])
         for row in rows:
             _warn(row, place_words(project, database))
     else:
@@ -55,12 +60,23 @@ def _warn(state: dict[str, Any], where: str) -> None:
         screen.note(f"{state['name']}: {warning}: batchkit resume {state['id']}{where}")
 
 
-def _row(status: dict[str, Any]) -> tuple[Any, ...]:
-    counts = (status[name] for name in _SHOWN)
+def _row(status: dict[str, Any]) -> tuple[str, ...]:
+    waiting = status["waiting_for"]
+    ended = status["completed"] + status["failed"] + status["cancelled"]
     return (
-        *(status["name"], status["id"], *counts),
-        *(status["waiting_for"], usd(status["cost_usd"])),
+        status["id"],
+        f"{status['state']}: {waiting}" if waiting else status["state"],
+        f"{ended:,} of {status['total']:,}",
+        f"{status['failed']:,}",
+        usd(status["cost_usd"]) or "–",
     )
+
+
+def _tail(name: str, widest: int) -> str:
+    """Cut a name; of a path the end tells more than the start."""
+    if len(name) <= widest:
+        return name
+    return f"…{name[1 - widest :]}" if name.startswith("/") else f"{name[: widest - 1]}…"
 
 
 @click.command()
@@ -156,7 +172,8 @@ def watch(
     from batchkit.upkeep import chosen
 
     found = chosen(run, project=project, database=database)
-    state = follow(lambda: told(found), interval, as_json=as_json)
+    resume = f"{screen.program()} resume {found.id}{place_words(project, database)}"
+    state = follow(lambda: told(found), interval, resume, as_json=as_json)
     sys.exit(exits.of(state))
 
 

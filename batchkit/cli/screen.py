@@ -14,6 +14,9 @@ from typing import Any
 
 import click
 
+GAP = 3
+"""How far columns stand from each other on a terminal."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 

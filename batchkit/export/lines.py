@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-import orjson
-
 from batchkit.export import shapes
 from batchkit.export.sheets import Sheet
 from batchkit.results import JobResult
 
+_SUSPECT = frozenset("=+-@\t\r\n ")
 _FORMULA = re.compile(r"[=+\-@\t\r\n]")
 _HARMLESS = re.compile(r"[+-]?[\d ().,/-]*\d[\d ().,/%-]*|[-–]+")
 """A number, a date or a telephone number with its sign; dashes for nothing."""
@@ -22,8 +21,7 @@ def write_jsonl(results: Iterable[JobResult], stream: TextIO) -> int:
     """Write each result's ``to_dict()`` as a line; return how many."""
     count = 0
     for result in results:
-        data = orjson.dumps(result.to_dict(), default=str, option=orjson.OPT_NON_STR_KEYS)
-        stream.write(data.decode() + "\n")
+        stream.write(shapes.written(result.to_dict()) + "\n")
         count += 1
     return count
 
@@ -49,9 +47,10 @@ def cell(value: Any) -> Any:
         return shapes.written(value)
     if not isinstance(value, str):
         return value
-    # A carriage return or NUL inside a cell is what spreadsheets and csv readers stumble over.
-    text = value.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
-    return f"'{text}" if _is_formula(text) else text
+    text = value
+    if "\r" in text or "\x00" in text:  # what spreadsheets and csv readers stumble over
+        text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+    return f"'{text}" if text[:1] in _SUSPECT and _is_formula(text) else text
 
 
 def _is_formula(text: str) -> bool:

@@ -6,8 +6,9 @@ number beyond 64 bits, a serializer of the user's own) widens the column instead
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
 from typing import Any, Literal
@@ -29,6 +30,11 @@ class Shape:
     kind: Kind
     item: Shape | None = None
     fields: tuple[tuple[str, Shape], ...] = ()
+    known: dict[str, Shape] = field(init=False, repr=False, compare=False)
+    """The fields by name."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", dict(self.fields))
 
 
 NOTHING, JSON = Shape("nothing"), Shape("json")
@@ -125,10 +131,39 @@ def of_value(value: Any, hint: Shape = NOTHING) -> Shape:
         item = hint.item or NOTHING
         return Shape("list", reduce(join, (of_value(one, item) for one in value), NOTHING))
     if isinstance(value, dict) and hint.kind == "object":
-        known = dict(hint.fields)
+        known = hint.known
         fields = ((name, of_value(one, known.get(name, NOTHING))) for name, one in value.items())
         return Shape("object", fields=tuple(fields))
     return JSON
+
+
+def fits(value: Any, shape: Shape) -> bool:
+    """Say whether a column of that shape holds the value: ``join`` would change nothing.
+
+    Asked for every value of every row, so that it makes no shapes itself.
+    """
+    kind = shape.kind
+    if value is None or kind == "json":
+        return True
+    if isinstance(value, str):
+        return kind == "text" or (kind == "date" and _is_date(value))
+    if isinstance(value, list):
+        item = shape.item
+        return kind == "list" and item is not None and all(fits(one, item) for one in value)
+    if isinstance(value, dict):
+        known = shape.known
+        return kind == "object" and all(
+            name in known and fits(one, known[name]) for name, one in value.items()
+        )
+    return kind == "text" or _number_fits(value, kind)
+
+
+def _number_fits(value: Any, kind: Kind) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if isinstance(value, int):
+        return kind in ("integer", "number") and -_LARGEST <= value < _LARGEST
+    return kind == "number"
 
 
 def _is_date(text: str) -> bool:
@@ -157,5 +192,8 @@ def fitted(value: Any, shape: Shape) -> Any:
 
 
 def written(value: Any) -> str:
-    """Write JSON data as JSON."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    """Write JSON data as JSON; whole numbers beyond 64 bits, too."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return json.dumps(value, default=str, ensure_ascii=False, separators=(",", ":"))

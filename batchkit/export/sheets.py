@@ -85,10 +85,17 @@ class Sheet:
         cells: dict[str, Any] = {}
         if answer is not None:
             for path, value, hint in _flat(answer, self._hint):
-                cells[self.widen(path, shapes.of_value(value, hint))] = value
+                cells[self._column(path, value, hint)] = value
         ours = [getattr(result, name) for name in OURS]
         self._file.write(_line([ours, cells]) + b"\n")
         self.count += 1
+
+    def _column(self, path: Path, value: Any, hint: Shape) -> str:
+        """Return the column that holds a value, widened if it has to be."""
+        name = self._names.get(path)
+        if name is not None and shapes.fits(value, self._shapes[name]):
+            return name
+        return self.widen(path, shapes.of_value(value, hint))
 
     def widen(self, path: Path, shape: Shape) -> str:
         """Make a column hold this shape as well; return its name."""
@@ -159,9 +166,13 @@ def _flat(value: Any, hint: Shape, above: Path = ()) -> Iterator[tuple[Path, Any
     """Yield the leaves of an answer; only objects that the model names fields of are opened."""
     is_known = hint.kind == "object" or (not above and hint.kind == "nothing")
     if isinstance(value, dict) and is_known:
-        known = dict(hint.fields)
         for name, one in value.items():
-            yield from _flat(one, known.get(str(name), NOTHING), (*above, str(name)))
+            inside = hint.known.get(name, NOTHING)
+            path = (*above, str(name))
+            if isinstance(one, dict) or inside.kind == "object":
+                yield from _flat(one, inside, path)
+            else:
+                yield path, one, inside
     elif above and value is None and hint.kind == "object":
         return  # each of its fields is empty
     else:

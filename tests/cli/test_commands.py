@@ -58,9 +58,21 @@ def test_ls_lists_runs_newest_first(done: str, mixed: str, data: Data, command: 
 
     lines = command("ls").stdout.splitlines()
 
-    assert lines[0].split()[:3] == ["run", "id", "state"]
-    assert lines[1].split()[:5] == ["mixed", mixed, "failed", "2", "1"]
-    assert lines[2].split()[:5] == ["done", done, "completed", "2", "2"]
+    assert lines[0].split() == ["run", "id", "state", "done", "failed", "cost"]
+    assert lines[1].split()[:7] == ["mixed", mixed, "failed", "2", "of", "2", "1"]
+    assert lines[2].split()[:7] == ["done", done, "completed", "2", "of", "2", "0"]
+
+
+def test_ls_fits_into_80_columns(add: Add, command: Command) -> None:
+    """Of a path the end is shown, which tells more."""
+    add("/home/somebody/" + "very-long-folder/" * 5 + "november", *PROMPTS).submit()
+    add("x" * 200, *PROMPTS).estimate()
+
+    lines = command("ls").stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("…") and "r/november  run-" in line for line in lines)
+    assert any(line.startswith("xxxxx") and "x…  run-" in line for line in lines)
 
 
 def test_ls_is_empty_where_nothing_was_started(command: Command, data: Data) -> None:

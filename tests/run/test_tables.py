@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, field_serializer
 from sqlalchemy import create_engine, inspect, text
 
 from batchkit.errors import ConfigError, ValidationError
+from batchkit.export import shapes
 from tests.run.scenes import Scene, asking
 
 
@@ -481,3 +484,51 @@ def test_a_serializer_of_the_users_own_decides_what_is_written(lite: Scene) -> N
     run = lite.start(["a"], template=asking(Loud)).execute()
 
     assert run.to_frame("polars", response_model=Loud)["total"].to_list() == ["2.0 EUR"]
+
+
+# laws
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**65), 2**65)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "2026-11-20", "2026-13-01", "text"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+HINTS = st.sampled_from(
+    [shapes.NOTHING, shapes.DATE, shapes.of_schemas([Bill.model_json_schema()])]
+)
+
+
+@given(VALUES, VALUES, HINTS)
+def test_a_value_fits_exactly_if_it_widens_nothing(one: Any, other: Any, hint: Any) -> None:
+    before = shapes.join(hint, shapes.of_value(one, hint))
+
+    wider = shapes.join(before, shapes.of_value(other, hint))
+
+    assert shapes.fits(one, before)
+    assert shapes.fits(other, wider)
+    if shapes.fits(other, before):
+        assert wider == before
+
+
+@given(st.lists(VALUES, min_size=1, max_size=6), HINTS)
+def test_a_column_holds_every_value_whatever_comes(values: list[Any], hint: Any) -> None:
+    """And writes each of them without an error."""
+    import pyarrow
+
+    from batchkit.export.parquet import _type
+
+    shape = hint
+    for value in values:
+        shape = shapes.join(shape, shapes.of_value(value, hint))
+
+    fitted = [shapes.fitted(value, shape) for value in values]
+
+    array = pyarrow.array(fitted, _type(pyarrow, shape))
+    assert [one is None for one in array.to_pylist()] == [one is None for one in fitted]
