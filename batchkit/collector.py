@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 from batchkit import caching, documents, outputs, pricing, rawfiles, requests
 from batchkit.caching import Warmth
 from batchkit.errors import (
+    ProviderError,
     ProviderGarbled,
     ProviderRefused,
     ProviderUnavailable,
@@ -167,8 +169,17 @@ class Collector:
         closed = self._store.batches.collect(case.batch.id, lease, case.now)
         if closed:
             self._spools.forget(str(case.batch.token))
+            self._clear_away(case)
             self._brake(case)
         return closed
+
+    def _clear_away(self, case: _Case) -> None:
+        """Delete the batch's upload at the provider; one that stays goes when it expires."""
+        file_ref = case.batch.file_ref
+        if file_ref is None or case.run.settings.keep_provider_files:
+            return
+        with suppress(ProviderError):
+            self._provider.unstage(file_ref)
 
     def _brake(self, case: _Case) -> None:
         """Stop a mistake that repeats: more than a tenth of the answers fail for one reason."""

@@ -440,4 +440,5 @@ class RunSpec:
     max_attempts: int = 3
     max_usd_per_job: int | None = None
     on_bad_input: Literal["raise", "fail"] = "raise"
+    keep_provider_files: bool = False
     verbosity: str = "info"

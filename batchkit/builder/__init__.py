@@ -43,8 +43,10 @@ class Batch:
     ``.batchkit/batchkit.db``), results also in ``results_dir``, one JSON file a job. ``on_change``
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
     ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
-    ``keep_files`` copies documents beside the database, so that an inbox may move. ``clock`` and
-    ``providers`` are for tests; ``again`` is what to type where ``batchkit resume`` would not do.
+    ``keep_files`` copies documents beside the database, so that an inbox may move;
+    ``keep_provider_files`` leaves uploads at the provider once their batch is collected. ``clock``
+    and ``providers`` are for tests; ``again`` is what to type where ``batchkit resume``
+    would not do.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Batch:
         on_bad_input: Literal["raise", "fail"] = "raise",
         on_change: OnChange = "error",
         keep_files: bool = False,
+        keep_provider_files: bool = False,
         clock: Clock | None = None,
         providers: Mapping[str, Provider] | None = None,
         again: str | None = None,
@@ -80,6 +83,9 @@ class Batch:
             on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
             on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
             keep_files=wishes.one_of("keep_files", keep_files, (True, False)),
+            keep_provider_files=wishes.one_of(
+                "keep_provider_files", keep_provider_files, (True, False)
+            ),
         )
         self._clock = clock or SystemClock()
         self._providers = providers

@@ -38,6 +38,7 @@ class Wishes:
     on_bad_input: Literal["raise", "fail"] = "raise"
     on_change: OnChange = "error"
     keep_files: bool = False
+    keep_provider_files: bool = False
     reuse_state: bool = True
     verbosity: str = "info"
     cost_limit: int | None = None
@@ -68,6 +69,7 @@ class Wishes:
                 max_attempts=self.max_attempts,
                 max_usd_per_job=self.max_usd_per_job,
                 on_bad_input=self.on_bad_input,
+                keep_provider_files=self.keep_provider_files,
                 verbosity=self.verbosity,
             )
         )

@@ -60,6 +60,8 @@ LIMITS = Limits(
 _ALL_FILES = 50_000_000
 _FILES = (("output_file_id", "output.jsonl"), ("error_file_id", "errors.jsonl"))
 _TOKEN = "batchkit_token"
+_UPLOAD_SECONDS = 14 * 24 * 3600
+"""How long an upload lives that nobody deletes; the least that Azure takes."""
 _MODERN = ("gpt-5", "gpt-6", "o1", "o3", "o4")
 
 
@@ -301,13 +303,24 @@ class Desk:
             self._calling(calls.for_upload(spool.bytes), creating=True) as call,
         ):
             raw = self._client().files.with_raw_response.create(
-                file=(name, file), purpose="batch", timeout=self._wait(calls.CREATE_SECONDS)
+                file=(name, file),
+                purpose="batch",
+                expires_after=self._expiry(),
+                timeout=self._wait(calls.CREATE_SECONDS),
             )
             got = calls.reply(call, raw.http_response)
         size, counted = spool.path.stat().st_size, got.body.get("bytes")
         if isinstance(counted, int) and counted and counted != size:
             raise ProviderGarbled(f"{self._name} counts {counted} bytes of {size} that were sent.")
         return calls.ref_of(call, got)
+
+    def _expiry(self) -> Any:
+        """Say when an upload goes by itself; compatible servers may not know the field."""
+        import openai
+
+        if self.base_url() != BASE_URL and "azure.com" not in self.base_url():
+            return openai.omit
+        return {"anchor": "created_at", "seconds": _UPLOAD_SECONDS}
 
     def unstage(self, file_ref: str) -> None:
         """Delete an uploaded file; gone already is no error."""

@@ -23,6 +23,9 @@ from tests.contract.shop import CLAUDE, GPT, environment
 from tests.contract.test_files import content, shape, user_parts
 
 FOLDER = os.environ.get("BATCHKIT_CORPORA")
+FEWER = int(os.environ.get("BATCHKIT_CORPORA_FILES", "500"))
+"""Of each type, through each endpoint."""
+
 TYPES = ("pdf", "txt", "md", "html", "csv", "json", "docx", "xlsx", "pptx", "rtf")
 PICTURES = ("png", "jpg", "jpeg", "gif", "webp")
 AT_MOST = 1_500
@@ -34,12 +37,12 @@ pytestmark = [
 ]
 
 
-def corpus() -> dict[str, list[Path]]:
+def corpus(at_most: int = AT_MOST) -> dict[str, list[Path]]:
     """Return the real files of each type, in order, at most so many."""
     found: dict[str, list[Path]] = {ending: [] for ending in (*TYPES, *PICTURES)}
     for path in sorted(Path(str(FOLDER), "files").rglob("*")):
         ending = path.suffix.lower().lstrip(".")
-        if ending in found and path.is_file() and len(found[ending]) < AT_MOST:
+        if ending in found and path.is_file() and len(found[ending]) < at_most:
             found[ending].append(path)
     return found
 
@@ -93,7 +96,7 @@ def test_real_files_go_out_as_what_the_table_says(
             text.decode("utf-8", "replace") if "text" in parts[0] else "",
         )
 
-    files = [path for some in corpus().values() for path in some]
+    files = [path for some in corpus(FEWER).values() for path in some]
     monkeypatch.chdir(tmp_path)
     with Simulator(tmp_path / "sim", instant=True, rule=note) as simulator:
         for name, value in environment(simulator).items():
