@@ -57,6 +57,8 @@ class _Worker:
     hindrances: dict[int, tuple[Waiting, str]] = field(default_factory=dict)
     error: BaseException | None = None
     thread: threading.Thread | None = None
+    passes: int = 0
+    """Half passes: odd while it is in one, and what it last found may be true no more."""
 
     @property
     def is_at_work(self) -> bool:
@@ -307,6 +309,13 @@ class Engine:
 
     def _pass(self, worker: _Worker, run_ids: Sequence[int]) -> int:
         """Poll, collect, submit: what ended makes room for what waits."""
+        worker.passes += 1
+        try:
+            return self._passed(worker, run_ids)
+        finally:
+            worker.passes += 1
+
+    def _passed(self, worker: _Worker, run_ids: Sequence[int]) -> int:
         now = self._clock.now()
         account = self._store.accounts.get(worker.account.id)
         if account.blocked_at is not None:
@@ -347,9 +356,17 @@ class Engine:
         return ended
 
     def _note_waiting(self, run_ids: Sequence[int]) -> None:
+        """Note what only a person can mend.
+
+        Between a batch that was collected and the next one it makes room for nothing is in flight:
+        what a worker found counts only while it is in no pass.
+        """
         now = self._clock.now()
         for run in self._open_runs(run_ids):
+            seen = [worker.passes for worker in self._workers.values()]
             waiting = self._waiting(run)
+            if any(n % 2 for n in seen) or seen != [w.passes for w in self._workers.values()]:
+                return
             what, why = waiting if waiting is not None else (None, None)
             if (what, why) != (run.waiting_for, run.waiting_detail):
                 self._store.runs.wait_for(run.id, what, why, now)
