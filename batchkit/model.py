@@ -439,6 +439,7 @@ class RunSpec:
     items_per_batch: int | None = None
     max_attempts: int = 3
     max_usd_per_job: int | None = None
+    prompt_caching: Literal["auto", "off"] = "auto"
     on_bad_input: Literal["raise", "fail"] = "raise"
     keep_provider_files: bool = False
     verbosity: str = "info"

@@ -42,6 +42,7 @@ class Batch:
     state lies in a database (``database``, BATCHKIT_DATABASE_URL, the nearest
     ``.batchkit/batchkit.db``), results also in ``results_dir``, one JSON file a job. ``on_change``
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
+    ``prompt_caching="off"`` has no shared prefix cached first even where that would save money.
     ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
     ``keep_files`` copies documents beside the database, so that an inbox may move;
     ``keep_provider_files`` leaves uploads at the provider once their batch is collected. ``clock``
@@ -61,6 +62,7 @@ class Batch:
         database: str | os.PathLike[str] | None = None,
         max_attempts: int = 3,
         max_usd_per_job: float | None = None,
+        prompt_caching: Literal["auto", "off"] = "auto",
         on_bad_input: Literal["raise", "fail"] = "raise",
         on_change: OnChange = "error",
         keep_files: bool = False,
@@ -80,6 +82,7 @@ class Batch:
             database=database,
             max_attempts=checked_attempts(max_attempts),
             max_usd_per_job=_optional(checked_amount, "max_usd_per_job", max_usd_per_job),
+            prompt_caching=wishes.one_of("prompt_caching", prompt_caching, ("auto", "off")),
             on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
             on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
             keep_files=wishes.one_of("keep_files", keep_files, (True, False)),
@@ -318,7 +321,8 @@ class Batch:
         """Say what the jobs may cost and how many batches they make; nothing is sent.
 
         ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
-        usd_realtime, not_within_limit``; amounts are None where a price is unknown.
+        usd_realtime, not_within_limit, primers, caching_saves_usd``; amounts are None where a
+        price is unknown.
         """
         return estimated(self._start, self._clock.now().date())
 

@@ -5,28 +5,28 @@ figure is scaled by the bounds of all its jobs. An answer is expected to take a 
 ``max_tokens``; the range is from a tenth of it to all of it, the input a fifth less to a fourth
 more. ``usd_max`` is the sum of upper bounds, which no bill exceeds. Under a cost limit the waves
 are those of answers as expected: a wave reserves bounds, and what it did not need goes out again.
+Where a shared prefix is primed, what is expected is less, and the bounds are those of cache writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from batchkit import documents, packing, pricing, requests, tokens
+from batchkit import packing, pricing, requests
 from batchkit.builder import identity
+from batchkit.builder.priming import Priming, dearer
+from batchkit.builder.sampling import expected_tokens, request_of
 from batchkit.builder.starting import Start
-from batchkit.errors import DocumentChanged, DocumentGone
-from batchkit.model import Attachment, Json, Price, Request
+from batchkit.model import Json, Price, Request
 from batchkit.money import optional_dollars
 from batchkit.providers import Provider
 from batchkit.store import JobRow, Store
-from batchkit.weighing import Dialect, weigh
+from batchkit.weighing import weigh
 
 _SAMPLE = 50
-_COUNTED = 50_000
-"""Characters of a text that are counted; the rest is taken to be like them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Group:
     """
 
     lane_id: int
+    template_id: int
     provider: str
     jobs: int
     bytes: int
@@ -60,21 +61,29 @@ class Group:
 def estimated(start: Start, day: date) -> Json:
     """Return the estimate of what is not sent yet, as ``Batch.estimate`` says it."""
     if not start.draft.added:
-        return _told(0, 0, (0, 0), [], None)
+        return _told(0, 0, (0, 0), [], None, Priming())
     start.draft.flush()
     start.reuse()
     store, run_id = start.draft.store, start.draft.run_id
     run = store.runs.get(run_id)
     found = identity.survey(store, run, start.draft)
-    groups = list(_groups(start, day, found))
+    priming = start.priming(run)
+    groups = dearer(list(_groups(start, day, found)), priming)
     limit = start.wishes.cost_limit or run.cost_limit
     left = None if limit is None else limit - run.spent - run.reserved
-    batches = _batches(start, groups, left)
-    return _told(start.draft.added, found.counts["new"], batches, groups, left)
+    count, waves = _batches(start, groups, left)
+    first = priming.lanes
+    batches = (count + first, waves + bool(first))
+    return _told(start.draft.added, found.counts["new"], batches, groups, left, priming)
 
 
 def _told(
-    jobs: int, new: int, batches: tuple[int, int], groups: Sequence[Group], left: int | None
+    jobs: int,
+    new: int,
+    batches: tuple[int, int],
+    groups: Sequence[Group],
+    left: int | None,
+    priming: Priming,
 ) -> Json:
     tenth, third = [-(-one.most_output // 10) for one in groups], pricing.expected_output
     low = _added(g.cost(input_share=0.8, output=o) for g, o in zip(groups, tenth, strict=True))
@@ -83,6 +92,7 @@ def _told(
     if high is not None and most is not None:
         high = min(high, most)
     expected = _added(g.cost(output=third(g.most_output)) for g in groups)
+    saved = priming.choice.saved
     full = _added(g.cost(output=third(g.most_output), full=True) for g in groups)
     return {
         "jobs": jobs,
@@ -90,12 +100,20 @@ def _told(
         "batches": batches[0],
         "waves": batches[1],
         "input_tokens": sum(group.expected for group in groups),
-        "usd_expected": optional_dollars(expected),
-        "usd_range": None if low is None else [optional_dollars(low), optional_dollars(high)],
+        "usd_expected": optional_dollars(_less(expected, saved)),
+        "usd_range": None
+        if low is None
+        else [optional_dollars(_less(low, saved)), optional_dollars(high)],
         "usd_max": optional_dollars(most),
         "usd_realtime": optional_dollars(full),
         "not_within_limit": _beyond(groups, left),
+        "primers": len(priming.choice.prefixes),
+        "caching_saves_usd": optional_dollars(saved),
     }
+
+
+def _less(amount: int | None, saved: int) -> int | None:
+    return None if amount is None else max(0, amount - saved)
 
 
 def _added(amounts: Iterator[int | None]) -> int | None:
@@ -184,7 +202,7 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
     jobs = int(row.jobs) - len(leftovers)
     bound_tokens = int(row.tokens) - sum(one.tokens for one in leftovers)
     sample = store.surveys.sample(row.lane_id, row.template_id, _SAMPLE)
-    asked = [_request(template, job) for job in sample]
+    asked = [request_of(template, job) for job in sample]
     dialect = provider.traits.dialect
     expected = sum(expected_tokens(one, dialect) for one in asked)
     seen = sum(one.tokens for one in sample) or 1
@@ -198,6 +216,7 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
             counted = min(bound, -(-bound * counted // max(1, cheap)))
     return Group(
         lane_id=row.lane_id,
+        template_id=row.template_id,
         provider=row.provider,
         jobs=jobs,
         bytes=int(row.bytes) - sum(one.bytes for one in leftovers),
@@ -209,21 +228,6 @@ def _group(start: Start, day: date, row: Any, leftovers: Sequence[JobRow]) -> Gr
         price=requests.price_of(template),
         full=pricing.full_price(row.provider, template["model"], now=day),
     )
-
-
-def _request(template: Json, job: JobRow) -> Request:
-    files = [_attachment(one) for one in requests.documents_of(job.documents)]
-    return requests.assemble(template, job.own, files)
-
-
-def _attachment(document: Any) -> Attachment:
-    """Read a text; of a PDF or an image its figures say enough, as they do of what is gone."""
-    if document.kind != "text":
-        return Attachment(document, b"")
-    try:
-        return documents.load(document)
-    except (DocumentGone, DocumentChanged):
-        return Attachment(document, b"")
 
 
 def _counted(asked: Sequence[Request], template: Json, provider: Provider) -> int:
@@ -239,17 +243,3 @@ def _counted(asked: Sequence[Request], template: Json, provider: Provider) -> in
         or 0
         for one in asked
     )
-
-
-def expected_tokens(request: Request, dialect: Dialect) -> int:
-    """Estimate a request's input tokens: its texts counted, the rest by its size."""
-    measured = pricing.measure(request)
-    counted = sum(_expected_of(text, request.model) for text in measured.texts)
-    rest = replace(measured.size, text_bytes=measured.text_bytes)
-    return counted + tokens.expected_tokens(rest, request.model, dialect)
-
-
-def _expected_of(text: str, model: str) -> int:
-    head = text[:_COUNTED]
-    counted = tokens.count_expected(head, model)
-    return counted if len(text) <= _COUNTED else round(counted * len(text) / _COUNTED)

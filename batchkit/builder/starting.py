@@ -12,9 +12,11 @@ from typing import Any
 from batchkit import documents, requests, settings
 from batchkit.builder import identity, nameless
 from batchkit.builder.drafting import Draft
+from batchkit.builder.priming import Planner, Priming
 from batchkit.builder.registry import Registry
 from batchkit.builder.templates import unbounded
 from batchkit.builder.wishes import Wishes, check_folder
+from batchkit.caching import NEAR
 from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.errors import (
@@ -24,7 +26,7 @@ from batchkit.errors import (
     ValidationError,
 )
 from batchkit.money import show
-from batchkit.store import JobRow, Opening, RunRow, Store
+from batchkit.store import Front, JobRow, Opening, RunRow, Store
 from batchkit.weighing import weigh
 
 
@@ -80,11 +82,40 @@ class Start:
                 superseded=plan.superseded,
                 gone=plan.gone,
                 limits=self.wishes.limits(self._clock.now()),
+                front=self._front(run, plan),
             ),
             self._clock.now(),
         )
         self._opened = True
         return run.id
+
+    def priming(self, run: RunRow) -> Priming:
+        """Return what is worth having cached first, unless it was switched off or time is short."""
+        if self.wishes.prompt_caching == "off" or not self._has_time(run):
+            return Priming()
+        return Planner(self.draft.store, self.registry).plan(run.id)
+
+    def _has_time(self, run: RunRow) -> bool:
+        now = self._clock.now()
+        limits = self.wishes.limits(now)
+        deadline = limits.get("deadline_at") or run.deadline_at
+        if deadline is not None:
+            return bool((deadline - now).total_seconds() >= NEAR)
+        seconds = limits.get("time_limit_s", run.time_limit_s)
+        return seconds is None or float(seconds) >= NEAR
+
+    def _front(self, run: RunRow, plan: identity.Plan) -> Front:
+        """Say which jobs go before the others."""
+        if not plan.released:
+            return Front()
+        priming = self.priming(run)
+        if priming.choice.prefixes:
+            primers = len(priming.choice.prefixes)
+            self._console.say(
+                f"Prompt caching: {primers:,} {'prefix is' if primers == 1 else 'prefixes are'} "
+                f"shared; a job of each goes first, which likely saves {show(priming.choice.saved)}"
+            )
+        return Front(primed=priming.prefixes)
 
     def begin(self, notices: list[str]) -> None:
         """Write down what is held back and say where it lies; raise if there is nothing."""

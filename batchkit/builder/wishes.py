@@ -35,6 +35,7 @@ class Wishes:
     database: str | os.PathLike[str] | None = None
     max_attempts: int = 3
     max_usd_per_job: int | None = None
+    prompt_caching: Literal["auto", "off"] = "auto"
     on_bad_input: Literal["raise", "fail"] = "raise"
     on_change: OnChange = "error"
     keep_files: bool = False
@@ -68,6 +69,7 @@ class Wishes:
                 items_per_batch=self.items_per_batch,
                 max_attempts=self.max_attempts,
                 max_usd_per_job=self.max_usd_per_job,
+                prompt_caching=self.prompt_caching,
                 on_bad_input=self.on_bad_input,
                 keep_provider_files=self.keep_provider_files,
                 verbosity=self.verbosity,

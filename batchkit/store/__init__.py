@@ -12,8 +12,8 @@ from batchkit.store.audit import Audit
 from batchkit.store.batches import Batches
 from batchkit.store.database import Database
 from batchkit.store.events import Events
-from batchkit.store.histories import Histories
 from batchkit.store.fronts import Front, NewPrefix
+from batchkit.store.histories import Histories
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
 from batchkit.store.outlets import Outlet

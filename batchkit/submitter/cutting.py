@@ -325,9 +325,9 @@ class Cutter:
             return request
         changes = (member.changes if member else None) or {}
         weight = self._weight(load, row, template, found, changes)
-        free = load.run.free
-        alone = free is not None and not load.filling.count and (weight.bound or 0) > free
-        if alone or self._too_dear(load, row, member, weight):
+        free, first = load.run.free, not (load.filling.count or load.run.reserved)
+        hinders = first and free is not None and (weight.bound or 0) > free
+        if hinders or self._too_dear(load, row, member, weight):
             load.marks.leave_out(row.seq)
             return request
         return found
