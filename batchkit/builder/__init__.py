@@ -312,9 +312,14 @@ class Batch:
         source = source_of(rows, sql, url, delimiter, encoding)
         given = {**job, "prompt": prompt, "key": key, "metadata": metadata}
         lenient = self._wishes.on_bad_input == "fail"
-        Rows(source, given, lenient=lenient).add(
-            lambda job, problem: self._add(Job.of_arguments(job), models, problem)
-        )
+
+        def add(arguments: Json, problem: str | None) -> None:
+            if problem is None:
+                self.add_job(**arguments, models=models)
+            else:
+                self._add(Job.of_arguments(arguments), models, problem)
+
+        Rows(source, given, lenient=lenient).add(add)
         return self
 
     def estimate(self) -> Json:

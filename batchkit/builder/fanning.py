@@ -69,6 +69,6 @@ def base_of(job: Job) -> str:
     """Return what the keys of a job without one begin with: its files, else its question."""
     paths = paths_of(job)
     if paths:
-        return keys.of_files(paths)
+        return keys.of_files(paths, job.pages)
     asked = orjson.dumps([job.prompt, job.messages, job.system], default=repr)
     return keys.of_question(asked)

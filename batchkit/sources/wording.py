@@ -31,7 +31,7 @@ class Wording:
     """
 
     def __init__(self, what: str, text: str) -> None:
-        from jinja2 import TemplateSyntaxError, meta
+        from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError, meta
 
         if not isinstance(text, str):
             raise ValidationError(f"{what} must be text, not {type(text).__name__}.")
@@ -45,19 +45,18 @@ class Wording:
                 "double braces, {{ text }}; braces as such stand in {% raw %}…{% endraw %}."
             ) from error
         self._what = what
+        self._undefined, self._wrong = UndefinedError, TemplateError
 
     def filled(self, row: Mapping[str, Any]) -> str:
         """Return the text with a row's values; nothing (None) becomes an empty text.
 
         Raises MissingColumn, and ValidationError for a template that fails otherwise.
         """
-        from jinja2 import TemplateError, UndefinedError
-
         try:
             return self._template.render({_WHOLE: row, **row})
-        except UndefinedError as error:
+        except self._undefined as error:
             raise MissingColumn(self._missing(row, error)) from error
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (self._wrong, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValidationError(f"{self._what} cannot be filled in: {error}.") from error
 
     def _missing(self, row: Mapping[str, Any], error: Exception) -> str:

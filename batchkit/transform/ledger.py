@@ -80,6 +80,8 @@ def read(
         return ledger
     reader = _Reader(store, kind)
     for one in _held(store, ledger.run):
+        if MARK not in (one.job.metadata or {}):
+            continue  # somebody's own job, in a run of the same name
         wanted = (one.job.metadata or {}).get(MARK) == mark
         waits = one.answer is None and not one.active
         if waits and not (wanted and all(row in ledger.standing for row in one.ids)):

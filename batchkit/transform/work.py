@@ -228,7 +228,8 @@ class Work(Generic[T]):
         if tried is not None:
             return RowResult(row.index, None, tried.error or tried.error_code or "no answer")
         if one.waits:
-            return RowResult(row.index, None, f"not answered yet: the run waits for {waits}")
+            why = f": the run waits for {waits}" if waits else ""
+            return RowResult(row.index, None, f"not answered yet{why}")
         return RowResult(
             row.index, None, one.error or "not asked: another row used up its attempts"
         )

@@ -10,6 +10,7 @@ import pytest
 from batchkit.errors import KeyConflictError, RunChangedError, ValidationError
 from batchkit.testing import FakeProvider
 from tests.builder.conftest import PRICE, Make
+from tests.unit.files import pdf
 
 TWO = ["fake-1", "fake-2"]
 
@@ -56,6 +57,9 @@ def test_keys_that_follow_from_file_or_question_are_shared(lite: Make):
     batch = lite().add_job(prompt="a", file="a.txt", models=TWO)
     batch.add_job(prompt="b", file="a.txt", models=TWO).add_job(prompt="c", models=TWO)
     batch.add_job(prompt="c", models=TWO)
+    Path("b.pdf").write_bytes(pdf("One", "Two", "Three"))
+    paged = lite().add_job(prompt="a", file="b.pdf", pages="1-2", models=TWO)
+    assert keys_of(paged) == ["b.pdf#1-2@fake-1", "b.pdf#1-2@fake-2"]
     bases = [key.rpartition("@")[0] for key in keys_of(batch)]
     assert bases[:4] == ["a.txt", "a.txt", "a.txt~2", "a.txt~2"]
     assert bases[4] == bases[5]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from batchkit import ConfigError, ExhaustionError, Transform, ValidationError, get_run
+from batchkit import Batch, ConfigError, ExhaustionError, Transform, ValidationError, get_run
 from batchkit.errors import CostLimitExceededError
 from batchkit.model import Errored, Json, Succeeded, Usage
 from batchkit.simulator import Simulator
@@ -189,6 +189,26 @@ def test_a_request_that_fails_is_split_into_its_rows(
     result = lite(batch_size=3).run(MODEL, data=rows(6))
     assert [one.mood for one in result.data] == moods(range(6))
     assert model.sizes == [3, 3, 1, 1, 1, 1, 1, 1]
+
+
+def test_many_misfits_do_not_hold_up_what_is_asked_alone(lite: Any, model: Model):
+    """The brake for answers that fail for one reason is for asking the same again."""
+    model.bend = lambda answers: "no JSON"
+    result = lite(batch_size=5).run(MODEL, data=rows(150))
+    assert (len(result.data), model.sizes.count(5), model.sizes.count(1)) == (150, 30, 150)
+
+
+def test_jobs_of_a_run_of_the_same_name_are_left_alone(
+    lite: Any, fake: FakeProvider, clock: ManualClock, migrated_sqlite_url: str
+):
+    given: Json = {"clock": clock, "providers": {"fake": fake}, "database": migrated_sqlite_url}
+    batch = Batch(name="moods", **given).set_verbosity("error").set_default_params(model=MODEL)
+    for number in range(3):
+        batch.add_job(prompt=f'{{"id": {number}}}', key=f"own-{number}")
+    batch.run(first=1)
+    assert lite().run(MODEL, data=rows(3)).success
+    status = get_run("moods", database=migrated_sqlite_url).status()
+    assert (status["cancelled"], status["completed"]) == (0, 2)
 
 
 def test_an_overloaded_provider_is_asked_for_the_same_rows_together(lite: Any, model: Model):
