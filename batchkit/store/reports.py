@@ -55,10 +55,8 @@ class Reports:
                 *(func.coalesce(func.sum(attempts.c[name]), 0).label(name) for name in _TOKENS),
             )
             .join(lanes, lanes.c.id == attempts.c.lane_id)
-            .join(batches, batches.c.id == attempts.c.batch_id)
-            .where(attempts.c.run_id == run_id, attempts.c.reused_from.is_(None))
-            .where(batches.c.collected_no.is_not(None), attempts.c.input_tokens > (above or 0))
-            .where(attempts.c.cost.is_distinct_from(0))
+            .where(*_collected(run_id), attempts.c.reused_from.is_(None))
+            .where(attempts.c.input_tokens > (above or 0), attempts.c.cost.is_distinct_from(0))
             .group_by(lanes.c.provider, model)
             .order_by(lanes.c.provider, model)
         )
@@ -69,9 +67,7 @@ class Reports:
         """Count the attempts after which a job went again, by reason."""
         query = (
             select(attempts.c.code, func.count())
-            .join(batches, batches.c.id == attempts.c.batch_id)
-            .where(attempts.c.run_id == run_id, attempts.c.state == "again")
-            .where(batches.c.collected_no.is_not(None))
+            .where(*_collected(run_id), attempts.c.state == "again")
             .group_by(attempts.c.code)
             .order_by(func.count().desc())
         )
@@ -83,7 +79,6 @@ class Reports:
         query = (
             select(attempts.c.state, attempts.c.code, func.count())
             .join(jobs, _job())
-            .join(batches, batches.c.id == attempts.c.batch_id)
             .where(*_unanswered(run_id))
             .group_by(attempts.c.state, attempts.c.code)
             .order_by(func.count().desc(), attempts.c.code)
@@ -99,7 +94,6 @@ class Reports:
             select(jobs.c.key, attempts.c.error)
             .select_from(attempts)
             .join(jobs, _job())
-            .join(batches, batches.c.id == attempts.c.batch_id)
             .where(*_unanswered(run_id), attempts.c.state == state)
             .where(attempts.c.code.is_not_distinct_from(code))
             .order_by(jobs.c.no)
@@ -112,7 +106,8 @@ class Reports:
         """Count the jobs whose answer another run had paid for."""
         query = (
             select(func.count())
-            .where(attempts.c.run_id == run_id, attempts.c.final)
+            .select_from(attempts)
+            .where(*_collected(run_id), attempts.c.final)
             .where(attempts.c.reused_from.is_not(None))
         )
         with self._database.read() as connection:
@@ -162,11 +157,18 @@ def _job() -> Any:
     )
 
 
+def _collected(run_id: int) -> tuple[Any, ...]:
+    """Choose the attempts of a run that count, by its batches: attempts have no index by run."""
+    mine = select(batches.c.id).where(
+        batches.c.run_id == run_id, batches.c.collected_no.is_not(None)
+    )
+    return attempts.c.shelf == 0, attempts.c.batch_id.in_(mine)
+
+
 def _unanswered(run_id: int) -> tuple[Any, ...]:
     return (
-        attempts.c.run_id == run_id,
+        *_collected(run_id),
         attempts.c.final,
         attempts.c.state.in_(("failed", "cancelled")),
         jobs.c.superseded.is_(False),
-        batches.c.collected_no.is_not(None),
     )

@@ -91,3 +91,13 @@ def test_results_go_into_parquet(mixed: str, command: Command) -> None:
     table = read_table("rows.parquet")
     assert table.num_rows == 4
     assert str(table.schema.field("amount").type) == "double"
+
+
+def test_going_on_with_all_runs_ends_in_their_reports(add: Add, command: Command) -> None:
+    for name in ("one", "two"):
+        add(name, RENT).submit()
+
+    said = command("resume").stderr
+
+    assert said.count("\nMoney\n") == 2
+    assert said.index("\none (run-") < said.index("\ntwo (run-")

@@ -108,3 +108,13 @@ def transform(rows: list[dict[str, Any]]) -> None:
     result = assert_type(made.run("gpt-5-mini", data=rows), TransformResult[Invoice])
     assert_type(result.data, list[Invoice])
     assert_type(made.test("gpt-5-mini", data=rows), TransformResult[Invoice])
+
+
+def out(run: BatchRun) -> None:
+    """Results elsewhere, and the morning report."""
+    assert_type(run.export("rows.parquet", states="completed"), int)
+    assert_type(run.to_frame("polars", response_model=Invoice), Any)
+    report = run.report()
+    assert_type(report.money.full_price, float | None)
+    assert_type(report.to_text(short=True, width=60), str)
+    assert_type(report.to_html(), str)
