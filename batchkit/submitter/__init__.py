@@ -336,8 +336,7 @@ class Submitter:
                 self._store.accounts.block(self._account.id, now, str(error))
                 self._unsend(batch, lease, now, keep_file=False, at=now)
             case "queue":
-                self._learn_queue(batch)
-                self._unsend(batch, lease, now, keep_file=True, at=now + self._pace.seconds(60))
+                self._no_room(batch, error, lease, now)
             case "not_found":  # the uploaded file is gone: upload again
                 self._odd(batch, error, lease, now)
             case _:
@@ -455,10 +454,18 @@ class Submitter:
             return False
         return True
 
-    def _learn_queue(self, batch: BatchRow) -> None:
-        if self._provider.limits.queue == "requests":
-            _, requests = self._store.accounts.queued(self._account.id, None)
-            self._store.accounts.learn(self._account.id, "queue_requests", max(requests, 1))
+    def _no_room(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
+        """Cut again for the room there is; where the queue is somebody else's, try less often."""
+        _, requests = self._store.accounts.queued(self._account.id, None)
+        ours = requests - batch.count
+        if self._provider.limits.queue != "requests" or ours <= 0:
+            later = now + self._pace.retry_after(batch.failures + 6, None)
+            self._unsend(batch, lease, now, keep_file=True, at=later)
+            return
+        self._store.accounts.learn(self._account.id, "queue_requests", ours)
+        code = error.code or error.reason
+        if self._store.batches.void(states.REFUSE, batch.id, lease, now, code, str(error)):
+            self._spools.forget(str(batch.token))
 
     def _known(self, batch: BatchRow) -> set[str]:
         return self._store.batches.refs(self._account.id) | set(batch.refused_refs)

@@ -83,6 +83,72 @@ def test_a_signal_detaches_and_the_run_goes_on_later(
     assert held.bought == 3
 
 
+MORE = """
+from pathlib import Path
+from batchkit import Batch
+batch = Batch(name="r", items_per_batch=1, max_parallel_batches=2)
+batch.set_default_params(model="claude-haiku-5-5", max_tokens=50)
+for number in range(20):
+    batch.add_job(prompt=f"p{number}", key=f"k{number}")
+def told(stats, elapsed, batches):
+    if sum(one["status"] == "running" for one in batches.values()) == 2:
+        print("driving", flush=True)
+def main():
+    run = batch.run(told, 0.05)
+    run.export("rows.jsonl")
+"""
+
+IN_MAIN = f"{MORE}\nmain()\n"
+IN_A_THREAD = f"""{MORE}
+import threading, time
+going = threading.Thread(target=main, daemon=True)
+going.start()
+while going.is_alive():
+    time.sleep(0.05)
+"""
+IN_A_LOOP = f"""{MORE}
+import asyncio
+async def notebook():
+    run = await batch.arun(told, 0.05)
+    run.export("rows.jsonl")
+asyncio.run(notebook())
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "text", [IN_MAIN, IN_A_THREAD, IN_A_LOOP], ids=["main thread", "another thread", "a loop"]
+)
+def test_after_a_signal_no_more_batches_go_and_the_next_line_does_not_run(
+    held: Shop, text: str, sent: signal.Signals
+) -> None:
+    """Detach: … nothing new is sent …; never a normal return."""
+    Path("script.py").write_text(text)
+    child = subprocess.Popen(
+        [sys.executable, "script.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env(),
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "driving\n"
+        began = time.monotonic()
+        child.send_signal(sent)
+        child.communicate(timeout=20)
+    finally:
+        child.kill()
+        child.communicate()
+
+    assert time.monotonic() - began < 10
+    assert child.returncode not in (0, None)
+    assert not Path("rows.jsonl").exists()
+    batches = held.simulator.ledger().batches
+    assert len(batches) == 2
+    assert not any(batch.cancelled for batch in batches)
+
+
 def test_kill_9_is_the_same_without_the_print(held: Shop) -> None:
     """`kill -9`, power cut: the same without the print."""
     with driving() as child:
