@@ -15,7 +15,7 @@ ENVELOPE = 64
 """Bytes around all lines of an upload, at most."""
 
 FEW = 10
-"""Jobs that a batch has at least, where sharing what is scarce would make it smaller."""
+"""Jobs that a batch has at least, where sharing a queue would make it smaller."""
 
 Reason = Literal[
     "end",  # all that was offered fits
@@ -27,7 +27,7 @@ Reason = Literal[
     "budget",  # the next job's upper bound does not fit the free money
     "price",  # the next job has no known price and there is a budget
     "queue",  # the provider's queue has no room for the next job
-    "share",  # what is scarce is shared among several batches, and this one has its part
+    "share",  # the queue is shared among several batches, and this one has its part
     "too_few",  # fewer than the provider's least would be in it
 ]
 
@@ -83,8 +83,8 @@ class _Room:
 class Filling:
     """One batch while it is being filled, job by job, until the next one does not fit.
 
-    ``queue_share`` and ``budget_share`` are its parts of what is scarce: reached, it is full, but
-    it holds ten jobs at least where they fit.
+    ``share`` is its part of a queue that is shared: reached, it is full, but it holds ten jobs at
+    least where they fit.
     """
 
     def __init__(
@@ -95,13 +95,11 @@ class Filling:
         budget: int | None = None,
         queue_room: int | None = None,
         memory: int | None = None,
-        queue_share: int | None = None,
-        budget_share: int | None = None,
+        share: int | None = None,
     ) -> None:
         self._limits = limits
         self._room = _room(limits, items_per_batch, budget, queue_room, memory)
-        self._queue_share = queue_share
-        self._budget_share = budget_share
+        self._share = share
         self.count = 0
         self.bytes = ENVELOPE
         self.bound = 0
@@ -126,11 +124,10 @@ class Filling:
         return stopped
 
     def _has_its_share(self) -> bool:
-        if self.count < FEW:
+        if self._share is None or self.count < FEW:
             return False
         queued = self.tokens if self._limits.queue == "tokens" else self.count
-        full = self._queue_share is not None and queued >= self._queue_share
-        return full or (self._budget_share is not None and self.bound >= self._budget_share)
+        return queued >= self._share
 
 
 def cut(

@@ -1,10 +1,9 @@
-"""How batches are cut and when a night ends, where something is scarce. Pure.
+"""How batches are cut and when a night ends, where a queue is scarce. Pure.
 
-Scarce is what the provider's queue counts (tokens or requests), or money under a limit: only so
-much of it may be in flight. One batch that fills it all keeps it until its last request is done,
-and what waits goes out in steps. Several batches that share it evenly each end sooner, and each
-end makes room for the next: the queue stays full. Order is not ours to choose: jobs go out as they
-were added.
+A provider's queue holds so many tokens or requests. One batch that fills it all keeps it until its
+last request is done, and what waits goes out in steps. Several batches that share it evenly each
+end sooner, and each end makes room for the next: the queue stays full. Order is not ours to choose:
+jobs go out as they were added.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _MOST_BATCHES = 400
 
 @dataclass(frozen=True, slots=True)
 class Scarce:
-    """What limits a night, in one unit: tokens, requests or nano-dollars.
+    """What limits a night, in one unit: tokens or requests.
 
     ``limit`` is how much may be in flight, ``total`` what the whole work takes, ``mean`` what one
     job does.
@@ -86,23 +85,25 @@ class Expected:
     known: int
 
 
-def expected(loads: Sequence[Load], parallel: int, *, seed: int = 0) -> Expected:
+def expected(
+    loads: Sequence[Load], parallel: int, *, nights: int = _NIGHTS, most: int = _MOST_BATCHES
+) -> Expected:
     """Say how long the loads take, ``parallel`` batches at once, in their order.
 
-    200 nights are played with durations drawn from what is known; the same figures give the same
-    answer.
+    So many nights are played with durations drawn from what is known; the same figures give the
+    same answer. More than ``most`` batches count as that many that take longer.
     """
-    chance = random.Random(seed)
-    ends = sorted(_played(loads, max(1, parallel), chance) for _ in range(_NIGHTS))
+    chance = random.Random(0)
+    ends = sorted(_played(loads, max(1, parallel), most, chance) for _ in range(nights))
     known = min((load.durations.known for load in loads if load.batches), default=0)
-    tenth = _NIGHTS // 10
-    return Expected(ends[_NIGHTS // 2], ends[tenth], ends[-tenth - 1], known)
+    tenth = nights // 10
+    return Expected(ends[nights // 2], ends[tenth], ends[-tenth - 1], known)
 
 
-def _played(loads: Sequence[Load], parallel: int, chance: random.Random) -> float:
+def _played(loads: Sequence[Load], parallel: int, most: int, chance: random.Random) -> float:
     """Play one night and return when its last batch ends."""
     total = sum(load.batches for load in loads)
-    thinned = max(1.0, total / max(_MOST_BATCHES, 8 * parallel))
+    thinned = max(1.0, total / max(most, 8 * parallel))
     flying: list[float] = []
     last = 0.0
     nights = {id(load.durations): load.durations.night(chance) for load in loads}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TypeAlias
 from batchkit import caching, documents, requests
 from batchkit.caching import Marks
 from batchkit.errors import DocumentChanged, DocumentGone
-from batchkit.model import Attachment, Code, Json, Prefix, Request, Waiting
+from batchkit.model import Attachment, Code, Json, Request, Waiting
 from batchkit.money import enough, show
 from batchkit.pace import Pace
 from batchkit.packing import Filling, Reason
@@ -21,6 +21,7 @@ from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
 from batchkit.store.outlines import Outline
 from batchkit.submitter.gates import Gate
+from batchkit.submitter.shares import Part, Shares
 from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
 
@@ -80,6 +81,7 @@ class Cutter:
         self._spools = spools
         self._owner = owner
         self._gate = Gate(pace)
+        self._shares = Shares(store, provider, account)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
         self._stencils: dict[int, Stencil | None] = {}
@@ -129,11 +131,14 @@ class Cutter:
             return blocked
         known = self._store.prefixes.of_lane(lane.id)
         lane, prefixes = self._gate.narrowed(run, lane, known, now)
+        part = self._shares.part(run, lane)
+        if part.waits:
+            return Sealed()
+        load = self._load(run, lane, Marks(prefixes, now), part)
         if lane.cursor < lane.released:
-            return self._cut(run, lane, self._take_range, "range", now, prefixes)
+            return self._cut(load, self._take_range, "range", now)
         members = self._members(lane, run.braked, now)
-        take = partial(self._take_members, members)
-        return self._cut(run, lane, take, "members", now, prefixes)
+        return self._cut(load, partial(self._take_members, members), "members", now)
 
     def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
         waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
@@ -151,16 +156,8 @@ class Cutter:
         _, live = self._store.runs.live(run.id)
         return Sealed() if live >= run.settings.max_parallel_batches else None
 
-    def _cut(
-        self,
-        run: RunRow,
-        lane: LaneRow,
-        fill: Fill,
-        kind: str,
-        now: datetime,
-        prefixes: Sequence[Prefix],
-    ) -> Sealed:
-        load = self._load(run, lane, Marks(prefixes, now))
+    def _cut(self, load: _Load, fill: Fill, kind: str, now: datetime) -> Sealed:
+        lane = load.lane
         with self._spools.writer(load.token) as writer:
             if fill(load, writer):
                 load.end = lane.released
@@ -215,24 +212,25 @@ class Cutter:
             self._stencils[template_id] = made
         return self._stencils[template_id]
 
-    def _load(self, run: RunRow, lane: LaneRow, marks: Marks) -> _Load:
+    def _load(self, run: RunRow, lane: LaneRow, marks: Marks, part: Part) -> _Load:
         return _Load(
             run=run,
             lane=lane,
             token=new_token(run.uid),
-            filling=self._filling(run, self._queue_room(lane)),
+            filling=self._filling(run, part),
             counted=self._is_tight(run, lane, 2 if marks else 1),
             end=lane.cursor,
             marks=marks,
         )
 
-    def _filling(self, run: RunRow, queue_room: int | None, items: int | None = None) -> Filling:
+    def _filling(self, run: RunRow, part: Part, items: int | None = None) -> Filling:
         return Filling(
             self._provider.limits,
             items_per_batch=items or run.settings.items_per_batch,
             budget=run.free,
-            queue_room=queue_room,
+            queue_room=part.room,
             memory=self._most_bytes,
+            share=part.share,
         )
 
     def _is_tight(self, run: RunRow, lane: LaneRow, dearer: int) -> bool:
@@ -244,17 +242,6 @@ class Cutter:
             return False
         _, _, bound, _, _ = self._store.jobs.waiting(lane)
         return int(bound) * dearer > run.free or lane.cursor >= lane.released
-
-    def _queue_room(self, lane: LaneRow) -> int | None:
-        """What the provider's queue still takes, where its limit was learnt."""
-        learnt = self._store.accounts.get(self._account.id).learnt
-        queue = self._provider.limits.queue
-        limit = learnt.get(f"queue_tokens:{lane.model}" if queue == "tokens" else "queue_requests")
-        if limit is None:
-            return None
-        model = lane.model if queue == "tokens" else None
-        tokens, count = self._store.accounts.queued(self._account.id, model)
-        return max(int(limit) - (tokens if queue == "tokens" else count), 0)
 
     def _queue_is_empty(self, lane: LaneRow) -> bool:
         model = lane.model if self._provider.limits.queue == "tokens" else None
@@ -300,7 +287,7 @@ class Cutter:
         stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
         if stopped == "queue" and not load.filling.count and self._queue_is_empty(load.lane):
             # Our bound is above what the provider counts: alone it may fit, and waits for nothing.
-            load.filling = self._filling(load.run, None, items=1)
+            load.filling = self._filling(load.run, Part(), items=1)
             stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
         if stopped == "request_bytes":
             why = f"its request has {len(line):,} bytes, more than {self._provider.name} takes"

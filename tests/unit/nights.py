@@ -119,7 +119,7 @@ def play(night: Night, size: Size = shared) -> Course:
 
 
 def _cut(source: list[int], room: int, share: int) -> list[int]:
-    filling = Filling(LIMITS, queue_room=room, queue_share=share)
+    filling = Filling(LIMITS, queue_room=room, share=share)
     taken = []
     while source and filling.offer(1, 0, source[-1]) is None:
         taken.append(source.pop())

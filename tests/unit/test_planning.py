@@ -118,11 +118,9 @@ WIDE = Limits(requests=1_000, bytes=10**9, request_bytes=10**9, models="one", qu
     ("shares", "wanted"),
     [
         ({}, 1_000),
-        ({"queue_share": 2_000}, 20),
-        ({"queue_share": 2_001}, 21),
-        ({"budget_share": 150}, 30),
-        ({"budget_share": 150, "queue_share": 2_500}, 25),
-        ({"queue_share": 1}, FEW),
+        ({"share": 2_000}, 20),
+        ({"share": 2_001}, 21),
+        ({"share": 1}, FEW),
     ],
     ids=str,
 )
