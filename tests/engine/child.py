@@ -8,6 +8,7 @@ and every call to a provider; the proxies that know them live here, not in the p
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import ssl
@@ -201,6 +202,8 @@ def warm_up() -> None:
 def serve() -> None:
     """Fork a process for every line on stdin."""
     warm_up()
+    gc.collect()
+    gc.freeze()  # a child that collects garbage would copy every page it was given
     for line in sys.stdin.buffer:
         sys.stdout.buffer.write(orjson.dumps(_fork(orjson.loads(line))) + b"\n")
         sys.stdout.buffer.flush()
