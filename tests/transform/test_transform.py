@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field
 
-from batchkit import Batch, ConfigError, ExhaustionError, Transform, ValidationError, get_run
+from batchkit import (
+    Batch,
+    ConfigError,
+    ExhaustionError,
+    Transform,
+    TransformResult,
+    ValidationError,
+    get_run,
+)
+from batchkit.clock import SystemClock
 from batchkit.errors import CostLimitExceededError
 from batchkit.model import Errored, Json, Succeeded, Usage
 from batchkit.simulator import Simulator
@@ -23,6 +35,7 @@ from batchkit.testing import simulator as simulator  # a fixture
 PRICE = {"input": 1.0, "output": 5.0}
 MODEL = "fake-1"
 LIMIT = 0.0016
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Mood(BaseModel):
@@ -440,18 +453,40 @@ def test_bad_rows_and_parameters_are_named(lite: Any, data: Any, more: Json, sai
         lite().run(MODEL, data=data, **more)
 
 
+REAL = [{"mood": f"Mood {number}", "score": number} for number in range(12)]
+
+SCRIPT = """
+from tests.transform.test_transform import REAL, real
+real(%r, %r)
+"""
+
+
+def real(database: str, model: str) -> TransformResult[Mood]:
+    transform = Transform("How is the mood?", Mood, name="moods", database=database, batch_size=5)
+    return transform.run(model, data=REAL)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["claude-haiku-5-5", "gpt-5-mini"])
-def test_through_a_real_adapter(simulator: Simulator, migrated_sqlite_url: str, model: str):
-    """On the simulator: every row once, and nothing bought twice by the second call."""
-    data = [{"mood": f"Mood {number}", "score": number} for number in range(12)]
+def test_a_process_that_is_killed_is_gone_on_with(
+    simulator: Simulator, migrated_sqlite_url: str, python: Path
+):
+    """By SIGKILL once its batch is at the provider; every row once, and nothing bought twice."""
+    model = "claude-haiku-5-5"
+    child = subprocess.Popen(
+        [python, "-c", SCRIPT % (migrated_sqlite_url, model)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    while not simulator.ledger().creates():
+        assert child.poll() is None
+        SystemClock().wait(0.05)
+    child.kill()
+    child.wait()
+
     for _ in range(2):
-        transform = Transform(
-            "How is the mood?", Mood, name="moods", database=migrated_sqlite_url, batch_size=5
-        )
-        result = transform.run(model, data=data)
+        result = real(migrated_sqlite_url, model)
         assert [(one.mood, one.score) for one in result.data] == [
-            (row["mood"], row["score"]) for row in data
+            (row["mood"], row["score"]) for row in REAL
         ]
         assert (result.metrics.requests, result.metrics.retries) == (3, 0)
     assert simulator.ledger().bought_twice() == []
