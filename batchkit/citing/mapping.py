@@ -36,10 +36,11 @@ def mapped(text: str, citations: Sequence[Citation]) -> dict[str, list[Citation]
     if span is None:
         return {}
     fields = [leaf for leaf in leaves(text, span) if leaf.value not in (None, "")]
+    ends = [leaf.end for leaf in fields]
     passages = [Passage(one.text) for one in citations]
     found: dict[int, list[Citation]] = {}
     for one, passage in zip(citations, passages, strict=True):
-        for at, is_sure in _standing_on(one, passage, fields):
+        for at, is_sure in _standing_on(one, passage, fields, ends):
             found.setdefault(at, []).append(_marked(one, BY_PLACE, is_sure))
     unsure = [at for at in range(len(fields)) if not any(map(_is_sure, found.get(at, ())))]
     if len(unsure) * len(passages) <= _MOST_LOOKS:
@@ -50,7 +51,7 @@ def mapped(text: str, citations: Sequence[Citation]) -> dict[str, list[Citation]
 
 
 def _standing_on(
-    one: Citation, passage: Passage, fields: Sequence[Leaf]
+    one: Citation, passage: Passage, fields: Sequence[Leaf], ends: Sequence[int]
 ) -> Iterator[tuple[int, bool]]:
     """Yield the fields that a citation stands on, each with whether its words contain the value.
 
@@ -60,9 +61,8 @@ def _standing_on(
     start, end = place.get(START), place.get(END)
     if not isinstance(start, int) or not isinstance(end, int):
         return
-    first = bisect_right([leaf.end for leaf in fields], start)
     under = []
-    for at in range(first, len(fields)):
+    for at in range(bisect_right(ends, start), len(fields)):
         if fields[at].start >= end:
             break
         under.append(at)
