@@ -296,26 +296,44 @@ def test_a_table_of_somebody_else_is_left_alone(lite: Scene, outlet: str) -> Non
         lite.start(["a"]).export(outlet)
 
 
-def test_an_export_that_fails_half_way_leaves_the_table_as_it_was(
+def tables(outlet: str) -> list[str]:
+    from batchkit.store import outlets
+
+    engine = create_engine(outlets.place(outlet).url)
+    found = inspect(engine).get_table_names()
+    engine.dispose()
+    return found
+
+
+def test_an_export_that_fails_half_way_leaves_nothing(
     lite: Scene, outlet: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """No row, no new column, and no table that was not there before."""
+    from batchkit.store import outlets
+
     run = night(lite)
     monkeypatch.setattr("batchkit.store.outlets._PAGE", 1)
-    calls = []
+    bound, calls = outlets._bound, []
 
     def broken(value: Any, is_text: bool) -> Any:
         calls.append(value)
         if len(calls) > 60:
             raise RuntimeError
-        return value if not isinstance(value, list | dict) else str(value)
+        return bound(value, is_text)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("batchkit.store.outlets._bound", broken)
-        with pytest.raises(RuntimeError):
-            run.export(outlet)
+    monkeypatch.setattr("batchkit.store.outlets._bound", broken)
+    with pytest.raises(RuntimeError):
+        run.export(outlet)
+    assert tables(outlet) == []
 
-    assert run.export(outlet) == 4
-    assert len(select(outlet)) == 4
+    change(outlet, "CREATE TABLE results (run TEXT, key TEXT, PRIMARY KEY (run, key))")
+    calls.clear()
+    with pytest.raises(RuntimeError):
+        run.export(outlet)
+    assert (select(outlet), list(types(outlet))) == ([], ["run", "key"])
+
+    monkeypatch.setattr("batchkit.store.outlets._bound", bound)
+    assert run.export(outlet) == len(select(outlet)) == 4
 
 
 def test_odd_names_of_fields_become_columns(lite: Scene, outlet: str) -> None:
