@@ -168,8 +168,7 @@ def _own(job: Job, paths: list[FilePath]) -> Json:
 
 def _request(template: Template, own: Json, found: list[Document]) -> Request:
     """Put together what is checked; zeros stand in for the files, which are read when sent."""
-    attachments = [Attachment(one, bytes(requests.sent_bytes(one))) for one in found]
-    return requests.assemble(template.prepared, own, attachments)
+    return requests.assemble(template.prepared, own, requests.stand_ins(found))
 
 
 def _check(template: Template, request: Request) -> None:

@@ -176,8 +176,9 @@ class Revision:
         template, own = self._content(row, now)
         provider = self._provider(template["provider"])
         documents = requests.documents_of(row.documents)
+        whole = requests.assemble(template, own, requests.stand_ins(documents))
         request = requests.assemble(template, own, [Attachment(one, b"") for one in documents])
-        problems = provider.check(request)
+        problems = provider.check(whole)
         if problems:
             raise ValidationError(f"job {row.key!r}: {'; '.join(problems)}")
         weight = self._weight(request, template, provider)

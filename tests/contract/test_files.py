@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchkit import Batch, documents
-from batchkit.documents import pdf_text
+from batchkit import Batch, BatchRun, documents
+from batchkit.documents import office, pdf_text
 from batchkit.errors import ConfigError, ValidationError
 from tests.contract.conftest import quiet
 from tests.contract.shop import CLAUDE, GPT, Note, Shop, go
@@ -204,6 +204,44 @@ def test_too_many_pages_for_the_model_are_seen_at_add_job(shop: Shop) -> None:
     assert len(batch) == 2
 
 
+def to_the_end(held: Shop, run: BatchRun) -> None:
+    """Look again and again, an hour later each time."""
+    for _ in range(10):
+        held.end()
+        run.execute(once=True)
+        if run.is_complete:
+            return
+
+
+@pytest.mark.parametrize(("model", "provider"), PROVIDERS)
+def test_jobs_with_files_are_retried_like_any(held: Shop, model: str, provider: str | None) -> None:
+    """With another prompt, too: what is known of a document is enough to check it."""
+    Path("ten.pdf").write_bytes(TEN)
+    Path("a.txt").write_text("words")
+    batch = quiet(model, name="r")
+    batch.add_job(file="ten.pdf", pages="2-3", prompt="Read.", provider=provider)
+    batch.add_job(file="a.txt", prompt="Read.", provider=provider)
+    run = batch.submit()
+    run.cancel()
+    to_the_end(held, run)
+    assert run.status()["cancelled"] == 2
+
+    run.retry(prompt="Read it again.")
+    to_the_end(held, run)
+    assert run.status()["completed"] == 2
+
+
+def test_a_converter_that_writes_more_by_now_reserves_more(
+    held: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound holds for what is sent, not for what an older version would have sent."""
+    made.DOCX[0][1](Path("letter.docx"))
+    batch = quiet(name="r").add_cost_limit(usd=5).add_job(file="letter.docx", prompt="Read.")
+    before = batch.estimate()["usd_max"]
+    monkeypatch.setattr(office, "converted", lambda data, media_type: "many words " * 20_000)
+    assert batch.submit().status()["reserved_usd"] > 5 * before
+
+
 def copies() -> list[str]:
     return sorted(path.name for path in Path(".batchkit/files").iterdir())
 
@@ -223,9 +261,7 @@ def test_kept_files_let_an_inbox_move(held: Shop) -> None:
     shutil.rmtree("in")
     Path("in").mkdir()
     Path("in/b.txt").write_text("another file has its name now")
-    while not run.is_complete:
-        held.end()
-        run.execute(once=True)
+    to_the_end(held, run)
     done = {one.key for one in run.results()["completed"]}
     assert done == {"in/a.txt", "in/b.txt", "in/c.pdf#2-3"}
     assert any("two" in json.dumps(body) for body in held.bodies)
