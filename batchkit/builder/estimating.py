@@ -11,12 +11,12 @@ Where a shared prefix is primed, what is expected is less, and the bounds are th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
 from batchkit import packing, pricing, requests
-from batchkit.builder import identity
+from batchkit.builder import identity, lasting
 from batchkit.builder.priming import Priming, dearer
 from batchkit.builder.sampling import expected_tokens, request_of
 from batchkit.builder.starting import Start
@@ -58,10 +58,25 @@ class Group:
         return self.jobs * pricing.expected(mean, output, price)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """In how many batches and waves it all goes out, and what each lane makes."""
+
+    batches: int
+    waves: int
+    stretches: Sequence[lasting.Stretch]
+
+    @property
+    def at_once(self) -> int:
+        """How many batches are in flight in a wave."""
+        return -(-self.batches // max(1, self.waves))
+
+
 def estimated(start: Start, day: date) -> Json:
     """Return the estimate of what is not sent yet, as ``Batch.estimate`` says it."""
     if not start.draft.added:
-        return _told(0, 0, (0, 0), [], None, Priming())
+        nothing = _told(0, 0, (0, 0), [], None, Priming())
+        return {**nothing, **lasting.NO_TIME}
     start.draft.flush()
     start.reuse()
     store, run_id = start.draft.store, start.draft.run_id
@@ -71,10 +86,12 @@ def estimated(start: Start, day: date) -> Json:
     groups = dearer(list(_groups(start, day, found)), priming)
     limit = start.wishes.cost_limit or run.cost_limit
     left = None if limit is None else limit - run.spent - run.reserved
-    count, waves = _batches(start, groups, left)
+    way = _way(start, groups, left)
     first = priming.lanes
-    batches = (count + first, waves + bool(first))
-    return _told(start.draft.added, found.counts["new"], batches, groups, left, priming)
+    batches = (way.batches + first, way.waves + bool(first))
+    said = _told(start.draft.added, found.counts["new"], batches, groups, left, priming)
+    primers = [replace(one, batches=1, jobs=1) for one in way.stretches] if first else []
+    return {**said, **lasting.told(store, start.registry, primers, way.stretches, way.at_once)}
 
 
 def _told(
@@ -142,29 +159,39 @@ def _beyond(groups: Sequence[Group], left: int | None) -> int:
     return beyond
 
 
-def _batches(start: Start, groups: Sequence[Group], left: int | None) -> tuple[int, int]:
-    """Return (batches, waves): all lanes share the run's batches in flight and its limit."""
+def _way(start: Start, groups: Sequence[Group], left: int | None) -> _Way:
+    """Say in which batches it goes out: all lanes share the run's batches in flight and limit."""
     by_lane: dict[int, list[Group]] = {}
     for group in groups:
         by_lane.setdefault(group.lane_id, []).append(group)
     parallel = start.wishes.max_parallel_batches
-    count = most = 0
+    most = 0
+    stretches: list[lasting.Stretch] = []
     shares: list[packing.Share | None] = []
-    for lane in by_lane.values():
-        made = packing.plan(
-            sum(group.jobs for group in lane),
-            sum(group.bytes for group in lane),
-            start.registry.provider(lane[0].provider).limits,
-            items_per_batch=start.wishes.items_per_batch,
-            max_parallel_batches=parallel,
-        )
-        count, most = count + made.batches, max(most, made.waves)
+    for lane_id, lane in by_lane.items():
+        made = _lane_plan(start, lane_id, lane, parallel)
+        most = max(most, made.waves)
+        stretches.append(lasting.Stretch(lane_id, lane[0].provider, made.batches, made.per_batch))
         shares += [_share(group, made.per_batch) for group in lane]
+    count = sum(one.batches for one in stretches)
     priced = [share for share in shares if share is not None]
     if left is not None and sum(share.jobs * share.bound for share in priced) > left:
         made = packing.waves(priced, left, parallel)
-        return made.batches, made.waves
-    return count, max(most, -(-count // parallel))
+        return _Way(made.batches, made.waves, lasting.spread(stretches, made.batches))
+    return _Way(count, max(most, -(-count // parallel)), stretches)
+
+
+def _lane_plan(start: Start, lane_id: int, lane: Sequence[Group], parallel: int) -> packing.Plan:
+    jobs = sum(group.jobs for group in lane)
+    made = packing.plan(
+        jobs,
+        sum(group.bytes for group in lane),
+        start.registry.provider(lane[0].provider).limits,
+        items_per_batch=start.wishes.items_per_batch,
+        max_parallel_batches=parallel,
+    )
+    whole = lasting.Whole(jobs, sum(group.tokens for group in lane), parallel)
+    return lasting.queued(start.draft.store, start.registry, lane_id, made, whole)
 
 
 def _share(group: Group, per_batch: int) -> packing.Share | None:

@@ -110,6 +110,10 @@ def _show_estimate(batch: Batch, provider: str | None, cost_limit: float, *, yes
         f"{usd(told_before['usd_expected'])}, at most {usd(told_before['usd_max'])} "
         f"({usd(told_before['usd_realtime'])} without batching)"
     )
+    if provider:
+        low, high = (screen.lasting(hours) for hours in told_before["hours_range"])
+        expected = screen.lasting(told_before["hours_expected"])
+        screen.say(f"It takes about {expected}; in 8 of 10 nights between {low} and {high}")
     if provider and not yes:
         screen.say(f"This is real money; the cost limit is {usd(cost_limit)}.")
         if not _agreed():

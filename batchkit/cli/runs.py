@@ -87,11 +87,14 @@ def status(run: str | None, as_json: bool, project: str | None, database: str | 
     """Print how one run stands (the newest unfinished one unless named); exit code by state."""
     from batchkit.upkeep import chosen
 
-    state = told(chosen(run, project=project, database=database))
+    found = chosen(run, project=project, database=database)
+    state = told(found)
+    forecast = found.forecast()
     if as_json:
-        screen.as_json(state)
+        screen.as_json(state | {"forecast": forecast})
     else:
         _show(state, place_words(project, database))
+        _foretell(forecast)
     sys.exit(exits.of(state))
 
 
@@ -104,6 +107,18 @@ def _show(state: dict[str, Any], where: str) -> None:
     _warn(state, where)
     if hint := next_step(state, where):
         screen.say(hint)
+
+
+def _foretell(forecast: dict[str, Any] | None) -> None:
+    if forecast is None:
+        return
+    middle, low, high = (
+        screen.moment(datetime.fromisoformat(at))[:-3]
+        for at in (forecast["ends_at"], *forecast["ends_between"])
+    )
+    known = forecast["known_batches"]
+    why = f"by {screen.counted(known, 'earlier batch', 'earlier batches')}" if known else "a guess"
+    screen.say(f"It ends about {middle}, probably between {low} and {high} ({why})")
 
 
 def _readable(name: str, value: Any) -> Any:

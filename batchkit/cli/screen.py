@@ -71,6 +71,13 @@ def moment(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def lasting(hours: float) -> str:
+    """Write how long something takes, in minutes or hours, as exactly as anybody can know it."""
+    if hours < 1:
+        return f"{max(1, round(hours * 60))} min"
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+
+
 def is_terminal() -> bool:
     """Say whether a person looks at stdout."""
     return sys.stdout.isatty()

@@ -21,6 +21,7 @@ from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
 from batchkit.run.checks import listed, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
 from batchkit.run.expiry import warnings
+from batchkit.run.forecast import forecast
 from batchkit.run.pivoting import Pivot
 from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
@@ -99,6 +100,10 @@ class BatchRun:
             said = f"{self._clock.now().astimezone():%H:%M}  {line(found)}"
             self._console.say(said, "error")  # asked for: said at any verbosity
         return found
+
+    def forecast(self) -> Json | None:
+        """Return when what is in flight and waits will have ended, as `run.forecast` says."""
+        return forecast(self._store, self._row, self._clock.now())
 
     def report(self) -> Report:
         """Return what was done, what it cost and what to type next, also while it runs.

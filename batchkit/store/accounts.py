@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import case, func, select, update
 
-from batchkit.model import Account
+from batchkit.model import Account, Json
 from batchkit.store.database import Database, insert_new
 from batchkit.store.rows import AccountRow, made
 from batchkit.store.tables import accounts, batches, lanes
@@ -43,6 +43,16 @@ class Accounts:
         with self._database.read() as connection:
             row = connection.execute(select(accounts).where(accounts.c.id == account_id))
             return made(AccountRow, row.mappings().one())
+
+    def learnt(self, account: Account) -> Json:
+        """Return what was learnt of an account's limits; nothing of one that was never used."""
+        query = select(accounts.c.learnt).where(
+            accounts.c.provider == account.provider,
+            accounts.c.base_url == account.base_url,
+            accounts.c.fingerprint == account.fingerprint,
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(query).scalar() or {})
 
     def of_run(self, run_id: int) -> list[AccountRow]:
         """Return the accounts a run's lanes and batches belong to."""

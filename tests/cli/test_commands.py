@@ -483,3 +483,13 @@ def test_a_newer_database_names_the_way_out(done: str, command: Command) -> None
 
     assert result.exit_code == 1
     assert "pip install --upgrade llm-batchkit" in result.stderr
+
+
+def test_status_says_when_a_run_is_likely_to_end(
+    flying: str, done: str, command: Command, data: Data
+) -> None:
+    """Of what is in flight; what is done has ended."""
+    assert "It ends about " in command("status", flying).stdout
+    assert data("status", flying)["forecast"]["ends_at"]
+    assert "It ends about " not in command("status", done).stdout
+    assert data("status", done)["forecast"] is None

@@ -118,7 +118,7 @@ def test_a_list_that_does_not_help_is_left_alone_for_an_hour(
 ) -> None:
     """Batches are asked for singly, as if there were no list."""
     night = make_night(course=Course(takes=TWO_HOURS), lists=True)
-    night.fake.statuses = half = Half(night.fake, error)  # type: ignore[method-assign]
+    night.fake.statuses = half = Half(night.fake, error)
     run_a_night(night, 4)
     assert 1 <= half.asked <= 4
     assert night.fake.calls["poll"] > 8
@@ -140,7 +140,7 @@ def test_what_a_list_says_of_an_end_is_asked_for_again(make_night: MakeNight) ->
     def bare(refs: Any) -> dict[str, BatchStatus]:
         return {ref: BatchStatus(ref, "over", ended=one.ended) for ref, one in told(refs).items()}
 
-    night.fake.statuses = bare  # type: ignore[method-assign]
+    night.fake.statuses = bare
     run_a_night(night, 5)
     assert all(one.word == "completed" for one in night.store.batches.of_run(night.run_id))
     night.verify()
