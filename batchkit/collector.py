@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -69,6 +69,16 @@ class _Case:
     warmth: Warmth
 
 
+@dataclass(slots=True)
+class _Lines:
+    """What the files hold: lines of our jobs, of others, and of nobody; whose requests ran."""
+
+    ours: int = 0
+    others: int = 0
+    nameless: int = 0
+    ran: set[int] = field(default_factory=set)
+
+
 class Collector:
     """The step that books answers, for one provider's account."""
 
@@ -119,7 +129,7 @@ class Collector:
         if batch.end_reason == "lost":
             return self._abandon(batch, lease, now)
         if batch.end_reason == "failed":
-            return self._close(self._case(batch, now), lease)
+            return self._close(self._case(batch, now), lease, _Lines())
         folder = self._spools.incoming(str(batch.token))
         last = batch.failures + 1 >= _MOST_DOWNLOADS
         before = contents(folder.iterdir()) if last else None
@@ -141,16 +151,15 @@ class Collector:
     def _collect(self, batch: BatchRow, download: Download, lease: int, now: datetime) -> bool:
         case = self._case(batch, now)
         outcomes = self._provider.outcomes(download)
-        ours, others, nameless = self._settle_all(case, outcomes, lease)
-        if batch.proof == "provisional" and others and not ours:
+        lines = self._settle_all(case, outcomes, lease)
+        if batch.proof == "provisional" and lines.others and not lines.ours:
             return self._disown(batch, lease, now)
-        if others:
-            self._store.events.add(
-                batch.run_id, now, "unknown_ids", batch_id=batch.id, lines=others
-            )
+        if lines.others:
+            told = {"batch_id": batch.id, "lines": lines.others}
+            self._store.events.add(batch.run_id, now, "unknown_ids", **told)
         upload = Path(batch.spool) if batch.spool else None
         rawfiles.keep(case.run.settings, str(batch.token), upload, download)
-        return self._close(case, lease, nameless)
+        return self._close(case, lease, lines)
 
     def _disown(self, batch: BatchRow, lease: int, now: datetime, *, refuse: bool = True) -> bool:
         """It was a stranger's, or it is gone: look for ours again."""
@@ -159,10 +168,10 @@ class Collector:
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
         return landed
 
-    def _close(self, case: _Case, lease: int, nameless: int = 0) -> bool:
+    def _close(self, case: _Case, lease: int, lines: _Lines) -> bool:
         """Account for the jobs without a line, then book everything."""
         for page in _pages(self._store.answers.unsettled(case.batch)):
-            rows = [self._without_line(case, job, nameless) for job in page]
+            rows = [self._without_line(case, job, lines) for job in page]
             self._store.answers.settle(case.batch, rows)
         warm = case.now + self._pace.seconds(caching.WARM)
         self._store.prefixes.warm(case.warmth.heard, case.now, warm)
@@ -218,27 +227,26 @@ class Collector:
         prefixes = self._store.prefixes.of_lane(batch.lane_id or 0)
         return Warmth(prefixes, batch.marks, batch.sealed_at or now)
 
-    def _settle_all(
-        self, case: _Case, outcomes: Iterator[Outcome], lease: int
-    ) -> tuple[int, int, int]:
-        """Settle outcomes in chunks; count the lines that were ours, others', and nobody's."""
-        ours = others = nameless = 0
+    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome], lease: int) -> _Lines:
+        """Settle outcomes in chunks; count the lines."""
+        lines = _Lines()
         watch = Watch(self._store.answers, case.batch, lease)
         while chunk := list(islice(outcomes, _CHUNK)):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
                 seq = seq_of(outcome.custom_id, str(case.batch.token))
                 if seq is None:
-                    nameless += outcome.custom_id is None
-                    others += outcome.custom_id is not None
+                    lines.nameless += outcome.custom_id is None
+                    lines.others += outcome.custom_id is not None
                 else:
                     placed.setdefault(seq, outcome)
             jobs = self._jobs(case, list(placed))
-            others += len(placed) - len(jobs)
-            ours += len(jobs)
+            lines.others += len(placed) - len(jobs)
+            lines.ours += len(jobs)
+            lines.ran.update(j.seq for j in jobs if not isinstance(placed[j.seq], NotRun))
             self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
         watch.over()
-        return ours, others, nameless
+        return lines
 
     def _settle(self, case: _Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:
         """Settle a chunk; rows that a process died over are judged and settled one by one."""
@@ -310,17 +318,17 @@ class Collector:
             return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
         return outputs.not_run(reason, so_far)
 
-    def _without_line(self, case: _Case, job: JobRow, nameless: int) -> Settled:
+    def _without_line(self, case: _Case, job: JobRow, lines: _Lines) -> Settled:
         """Say what became of a job that the provider's files do not mention."""
         batch = case.batch
         so_far = case.changes.get(job.seq, {})
         if batch.end_reason == "failed":
             return self._batch_failed(case, job)
-        if _is_surely_unrun(batch):
+        if _are_surely_unrun(batch, lines):
             verdict = self._unrun(case, so_far, str(batch.end_reason))
             return _row(case, job, verdict, None, 0, CostKind.FREE)
-        if nameless:
-            why = f"{nameless} result lines could not be read, not even whose they are"
+        if lines.nameless:
+            why = f"{lines.nameless} result lines could not be read, not even whose they are"
             return self._lost(case, job, Code.UNREADABLE, why)
         why = "the batch ended without a line for it"
         return self._lost(case, job, Code.RESULT_MISSING, why)
@@ -420,12 +428,17 @@ def _fingerprint(kind: Any) -> str | None:
         return None
 
 
-def _is_surely_unrun(batch: BatchRow) -> bool:
-    """Say whether jobs without a line certainly never ran, by the provider's own counts."""
+def _are_surely_unrun(batch: BatchRow, lines: _Lines) -> bool:
+    """Say whether jobs without a line certainly never ran, by the provider's own counts.
+
+    Every request that it counts as done must have its line: otherwise the line of one that ran was
+    lost, nobody knows whose, and sending the job again could buy it twice.
+    """
     if batch.end_reason not in ("expired", "cancelled"):
         return False
-    total = batch.provider_total
-    return total is None or batch.provider_completed + batch.provider_failed < total
+    if batch.provider_total is None:
+        return True
+    return batch.provider_completed + batch.provider_failed <= len(lines.ran)
 
 
 def _usage(outcome: Outcome) -> Usage | None:

@@ -114,6 +114,19 @@ def test_an_expired_batch_keeps_what_was_answered_and_only_the_rest_goes_again(
     night.verify()
 
 
+def test_an_expired_batch_that_lacks_the_line_of_a_request_that_ran_buys_nothing_twice(
+    night: Night,
+) -> None:
+    night.fake.next(Course(reason="expired", done=0.9, missing={2}))
+    night.start(10)
+    assert night.drive() == "done"
+    assert night.fake.ledger.bought_twice() == []
+    ended = {answer.seq: answer.code for answer in night.answers() if answer.code}
+    assert ended.pop(2) == "result_missing"
+    assert set(ended.values()) <= {"result_missing"}
+    night.verify()
+
+
 def test_a_full_queue_sends_the_same_lines_later_and_counts_no_attempt(night: Night) -> None:
     night.fake.next(Course(reason="failed", queue_full=True, error_code="token_limit_exceeded"))
     night.start(10)
