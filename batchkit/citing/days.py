@@ -1,4 +1,4 @@
-"""Dates and times as people write them, in six languages' months."""
+"""Dates and times as people write them, with months in six languages and in East Asia's way."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ def _pattern(day: date) -> re.Pattern[str]:
         rf"{day.year}{_GAP}{month}{_GAP}{number}",
         rf"{day.year}{_GAP}{number}{_GAP}{word}",
         rf"{day.year}{day.month:02d}{day.day:02d}",
+        rf"{day.year}\s?[年년]\s?0?{day.month}\s?[月월]\s?{number}\s?[日일]",
         rf"{number}{_GAP}{month}{_GAP}{year}",
         rf"{month}{_GAP}{number}{_GAP}{year}",
     ]

@@ -55,7 +55,7 @@ def planted(path: Path) -> dict[str, Any] | None:
     return {
         "number": float(number.group().replace(",", "")) if number else None,
         "day": day[0].isoformat() if day else None,
-        "phrase": phrase if phrase.isprintable() else None,
+        "phrase": phrase if phrase.isprintable() and any(map(str.isalnum, phrase)) else None,
         "verdict": True,
         "summary": _MADE_UP,
     }
