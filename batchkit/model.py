@@ -219,8 +219,10 @@ class Prefix:
 class Citation:
     """Where in a document an answer's words come from.
 
-    ``page`` counts from 1 and is None where the source has no pages; ``metadata`` holds the
-    provider's own location (``start_char_index``, ``end_page_number``, ``document_index``, …).
+    ``page`` counts from 1, by the whole document, and is None where the source has no pages;
+    ``metadata`` holds the provider's own location (``start_char_index``, ``end_page_number``,
+    ``document_index``, …), ``answer_start_index`` and ``answer_end_index`` (which words of the
+    answer it supports), and in ``citation_mappings`` also ``sure`` and ``found``.
     """
 
     text: str
