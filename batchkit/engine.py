@@ -139,6 +139,7 @@ class Engine:
         if not isinstance(self._clock, SystemClock):
             yield
             return
+        self._store.leases.read_clock(self._clock.now())
         over = threading.Event()
         beating = threading.Thread(target=self._beat, args=(over,), name="batchkit-leases")
         beating.daemon = True
@@ -151,6 +152,7 @@ class Engine:
     def _beat(self, over: threading.Event) -> None:
         wait = self._store.leases.renew(self._owner, self._clock.now())
         while not self._clock.wait(wait.total_seconds(), over):
+            self._store.leases.read_clock(self._clock.now())
             wait = self._store.leases.renew(self._owner, self._clock.now())
 
     def tick(self, run_ids: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from batchkit.store.database import Database
 from batchkit.store.tables import batches, lanes
@@ -19,16 +19,28 @@ class Leases:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._ahead = timedelta()
+
+    def read_clock(self, now: datetime) -> None:
+        """Count leases by Postgres' clock from here on; ``now`` is this machine's.
+
+        Machines that share a database need not agree what time it is. SQLite has no clock but ours.
+        """
+        if self._database.is_sqlite:
+            return
+        with self._database.read() as connection:
+            theirs: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        self._ahead = theirs - now
 
     def claim(self, batch_id: int, owner: str, now: datetime) -> int | None:
         """Take a batch for one step; return the lease's number, None while another has it."""
         with self._database.write() as connection:
-            return _claim(connection, batches, batch_id, owner, now)
+            return _claim(connection, batches, batch_id, owner, now + self._ahead)
 
     def claim_lane(self, lane_id: int, owner: str, now: datetime) -> int | None:
         """Take a lane for cutting a batch; return the lease's number or None."""
         with self._database.write() as connection:
-            return _claim(connection, lanes, lane_id, owner, now)
+            return _claim(connection, lanes, lane_id, owner, now + self._ahead)
 
     def let_go(self, batch_id: int, lease_no: int) -> None:
         """Give a batch back for the next step, whoever makes it."""
@@ -45,6 +57,7 @@ class Leases:
 
         Returns after how long to do it again. What has lapsed is not taken back.
         """
+        now += self._ahead
         with self._database.write() as connection:
             for table in (batches, lanes):
                 connection.execute(

@@ -6,13 +6,16 @@ import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchkit.clock import SystemClock
 from batchkit.model import BatchState
 from batchkit.store import Store
+from batchkit.store.leases import LEASE
 from tests.store.scenes import (
     ACCOUNT,
     LATER,
@@ -148,6 +151,23 @@ def test_one_of_many_claims_wins(store: Store) -> None:
     claim = store.leases.claim
     got = together(*[lambda n=n: claim(batch, f"owner {n}", NOW) for n in range(WORKERS)])
     assert [number for number in got if number is not None] == [1]
+
+
+@pytest.mark.parametrize("wrong", [timedelta(minutes=-10), timedelta(minutes=10)])
+def test_machines_that_do_not_agree_what_time_it_is_keep_their_leases(
+    store: Store, migrated_url: str, wrong: timedelta
+) -> None:
+    if migrated_url.startswith("sqlite"):
+        wrong = timedelta()  # one file, one machine, one clock
+    batch, other, here = sealed(store, opened(store)), Store(migrated_url), SystemClock().now()
+    store.leases.read_clock(here + wrong)
+    other.leases.read_clock(here)
+    assert store.leases.claim(batch, "a", here + wrong) is not None
+    assert other.leases.claim(batch, "b", here) is None
+    assert store.leases.claim(batch, "a", here + wrong) is not None
+    assert other.leases.claim(batch, "b", here + LEASE + timedelta(seconds=5)) is not None
+    assert store.leases.claim(batch, "a", here + wrong) is None
+    other.close()
 
 
 def test_one_of_many_moves_lands(store: Store) -> None:
