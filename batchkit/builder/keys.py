@@ -74,8 +74,3 @@ def of_question(asked: bytes) -> str:
 def is_of_content(key: str, digest: bytes) -> bool:
     """Say whether a key was derived from this content."""
     return key.partition("~")[0] == of_content(digest) or _OF_QUESTION.match(key) is not None
-
-
-def _mark(key: str) -> int:
-    written = key.encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(written, digest_size=8).digest(), "big")
