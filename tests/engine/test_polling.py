@@ -209,4 +209,4 @@ def test_a_night_through_the_real_sdk_by_the_servers_count(
     assert calls[f"{batches}.create"] == count
     assert uploads is None or calls[uploads] == count
     looks = calls[f"{batches}.list"] + calls[f"{batches}.retrieve"]
-    assert looks < 10 * count
+    assert looks < 20 * count  # of 60 that are allowed
