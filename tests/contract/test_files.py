@@ -276,10 +276,8 @@ def test_without_copies_a_moved_inbox_is_waited_for(held: Shop) -> None:
         batch.add_job(file=name, prompt="Read.")
     run = batch.submit()
     Path("b.txt").unlink()
-    held.end()
-    run.execute(once=True)
-    held.end()
-    assert run.execute(once=True).status()["waiting_for"] == "files"
+    to_the_end(held, run)
+    assert run.status()["waiting_for"] == "files"
     assert not Path(".batchkit/files").exists()
 
 

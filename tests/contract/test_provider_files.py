@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from batchkit.providers import openai as adapter
+from batchkit.providers import openai_desk as adapter
 from tests.contract.conftest import quiet
 from tests.contract.shop import GPT, Shop, go
+from tests.contract.test_files import to_the_end
 
 
 def uploads(shop: Shop) -> list[Any]:
@@ -37,8 +38,7 @@ def test_a_batch_under_way_keeps_its_upload(held: Shop) -> None:
     run = quiet(GPT, name="r").add_job(prompt="Hello.").submit()
     (file,) = uploads(held)
     assert not file.deleted
-    held.end()
-    run.execute(once=True)
+    to_the_end(held, run)
     (file,) = uploads(held)
     assert file.deleted
 
