@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 
 from batchkit.model import Account, Json
 from batchkit.store.database import Database, insert_new
@@ -147,3 +147,19 @@ class Accounts:
         with self._database.read() as connection:
             tokens, requests = connection.execute(query).one()
             return int(tokens), int(requests)
+
+    def untried(self, account_id: int, model: str, since: datetime) -> int:
+        """Count a model's live batches that the provider has not let into its queue yet.
+
+        One that was accepted before `since` counts no more, whatever is said of it.
+        """
+        fresh = or_(batches.c.word.is_(None), batches.c.word == "validating")
+        young = or_(batches.c.accepted_at.is_(None), batches.c.accepted_at > since)
+        live = batches.c.state.in_(("sealed", "submitting", "running"))
+        query = (
+            select(func.count())
+            .select_from(batches.join(lanes, lanes.c.id == batches.c.lane_id))
+            .where(batches.c.account_id == account_id, lanes.c.model == model, live, fresh, young)
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())

@@ -131,7 +131,7 @@ class Cutter:
             return blocked
         known = self._store.prefixes.of_lane(lane.id)
         lane, prefixes = self._gate.narrowed(run, lane, known, now)
-        part = self._shares.part(run, lane)
+        part = self._shares.part(run, lane, now)
         if part.waits:
             return Sealed()
         load = self._load(run, lane, Marks(prefixes, now), part)

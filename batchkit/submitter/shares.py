@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from batchkit import planning
 from batchkit.planning import Scarce
 from batchkit.providers import Provider
 from batchkit.store import AccountRow, LaneRow, RunRow, Store
+
+_MOST_UNTRIED = 3
+"""Batches in validation at a time while nobody knows how long the queue is: so many may be turned
+away at once before one of them says it."""
+
+_VALIDATED_WITHIN = timedelta(minutes=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,14 @@ class Shares:
         self._means: dict[tuple[int, int], float] = {}
         self._scarce: set[int] = set()
 
-    def part(self, run: RunRow, lane: LaneRow) -> Part:
+    def part(self, run: RunRow, lane: LaneRow, now: datetime) -> Part:
         """Say how much of the queue the next batch of a lane takes.
 
         What goes again, when all of a lane was sent once, is let through as it comes.
         """
         limit = self._limit(lane)
         if limit is None:
-            return Part()
+            return Part(waits=self._feels_its_way(lane, now))
         flying = self._flying(lane)
         room = max(limit - flying, 0)
         if limit <= 0 or lane.cursor >= lane.released:
@@ -51,6 +58,14 @@ class Shares:
             return Part(room)
         share = scarce.share(self._slots(run))
         return Part(room, share, flying > 0 and planning.waits(room, share, waiting))
+
+    def _feels_its_way(self, lane: LaneRow, now: datetime) -> bool:
+        """Say whether enough is under way to learn a queue from that speaks up after a create."""
+        if not self._counts_tokens():
+            return False
+        since = now - _VALIDATED_WITHIN
+        untried = self._store.accounts.untried(self._account.id, lane.model, since)
+        return untried >= _MOST_UNTRIED
 
     def _slots(self, run: RunRow) -> int:
         most = self._provider.limits.concurrent_batches

@@ -143,4 +143,5 @@ def test_a_run_ten_times_the_queue_ends_by_itself_with_three_refused_batches_at_
         assert (this.drive(), this.case.books()) == ("done", Books())
         events = this.case.store.events.of_run(this.case.run)
         refused = [event for event in events if event["action"] in REFUSED]
-        assert 1 <= len(refused) <= 3
+        assert len(refused) <= 3
+        assert refused or items == 3, "three small batches fit until the first is in the queue"
