@@ -6,7 +6,6 @@ network calls: it watches, reports, and hears Ctrl-C while a create hangs.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from batchkit import processes
+from batchkit import processes, settings
 from batchkit import providers as registry
 from batchkit.clock import Clock, SystemClock
 from batchkit.collector import Collector
@@ -90,7 +89,7 @@ class Engine:
         self._loaded: list[Provider] = []
         self._console = console or Console("error")
         self._types = types or {}
-        self._pace = pace or Pace(scale=float(os.environ.get("BATCHKIT_PACE", "1")))
+        self._pace = pace or Pace(scale=settings.pace())
         self._spools = Spools(spools or spool_folder(store))
         self._owner = processes.own_name()
         self._workers: dict[str, _Worker] = {}
@@ -473,7 +472,7 @@ class Engine:
 
 def spool_folder(store: Store) -> Path:
     """Return where uploads and downloads wait: beside a SQLite file, else below this folder."""
-    given = os.environ.get("BATCHKIT_SPOOL_DIR")
+    given = settings.read("BATCHKIT_SPOOL_DIR")
     if given:
         return Path(given)
     if store.database.is_sqlite:

@@ -70,6 +70,21 @@ def project(given: str | None = None) -> str:
     return given or read("BATCHKIT_PROJECT") or "default"
 
 
+def pace() -> float:
+    """Return what batchkit's own waits are divided by: BATCHKIT_PACE, for rehearsals, else 1.
+
+    Raises ConfigError for what is no number above 0.
+    """
+    given = read("BATCHKIT_PACE") or "1"
+    try:
+        scale = float(given)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale < float("inf"):
+        raise ConfigError(f"BATCHKIT_PACE must be a number above 0, not {given!r}.")
+    return scale
+
+
 def _nearest() -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):

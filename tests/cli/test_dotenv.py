@@ -67,3 +67,16 @@ def test_a_dotenv_that_cannot_be_read_is_one_line(command: Command) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("batchkit: ")
     assert ".env cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["fast", "0", "-1", "nan", "inf"])
+def test_a_pace_that_is_no_number_above_0_is_one_line(
+    given: str, add: Add, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("night", "Title: Rent\nAmount: 900.50").submit()
+    monkeypatch.setenv("BATCHKIT_PACE", given)
+
+    result = command("resume", "night")
+
+    assert result.exit_code == 1
+    assert f"BATCHKIT_PACE must be a number above 0, not '{given}'" in result.stderr
