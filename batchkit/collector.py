@@ -29,6 +29,7 @@ from batchkit.model import (
     Json,
     NotRun,
     Outcome,
+    Price,
     Succeeded,
     Unreadable,
     Usage,
@@ -42,7 +43,7 @@ from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
 from batchkit.store.watches import Watch
 from batchkit.weighing import Weight, weigh_attempt
 
-_CHUNK = 500
+_CHUNK = 2_000
 _MOST_DOWNLOADS = 6
 """Downloads that do not agree with the provider's counts before what came is taken as it is: from
 then on as soon as two of them in a row are the same, since a torn one may follow a better one."""
@@ -100,6 +101,8 @@ class Collector:
         self._pace = pace
         self._types = types or {}
         self._templates: dict[int, Json] = {}
+        self._readied: dict[int, Json] = {}
+        self._prices: dict[int, Price | None] = {}
         self._fingerprints: dict[str, str | None] = {}
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
@@ -170,9 +173,10 @@ class Collector:
 
     def _close(self, case: _Case, lease: int, lines: _Lines) -> bool:
         """Account for the jobs without a line, then book everything."""
-        for page in _pages(self._store.answers.unsettled(case.batch)):
-            rows = [self._without_line(case, job, lines) for job in page]
-            self._store.answers.settle(case.batch, rows)
+        if not self._is_settled(case.batch):
+            for page in _pages(self._store.answers.unsettled(case.batch)):
+                rows = [self._without_line(case, job, lines) for job in page]
+                self._store.answers.settle(case.batch, rows)
         warm = case.now + self._pace.seconds(caching.WARM)
         self._store.prefixes.warm(case.warmth.heard, case.now, warm)
         closed = self._store.batches.collect(case.batch.id, lease, case.now)
@@ -181,6 +185,11 @@ class Collector:
             self._clear_away(case)
             self._brake(case)
         return closed
+
+    def _is_settled(self, batch: BatchRow) -> bool:
+        """Say whether every job has its outcome: of a whole range a count tells it."""
+        whole = batch.kind == "range" and (batch.hi or 0) - (batch.lo or 0) == batch.count
+        return whole and self._store.answers.settled_count(batch.id) == batch.count
 
     def _clear_away(self, case: _Case) -> None:
         """Delete the batch's upload at the provider; one that stays goes when it expires."""
@@ -307,7 +316,7 @@ class Collector:
             most_attempts=int(template.get("max_attempts") or case.run.settings.max_attempts)
         )
         answer_type = self._answer_type(template)
-        return outputs.judge(outcome, template, so_far, rules, answer_type)
+        return outputs.judge(outcome, self._ready(job.template_id), so_far, rules, answer_type)
 
     def _unrun(self, case: _Case, so_far: Json, reason: str) -> Verdict:
         """What a person or the clock stopped is cancelled; what the provider dropped goes again."""
@@ -374,7 +383,7 @@ class Collector:
             return 0, CostKind.FREE
         if isinstance(outcome, Succeeded) and not outcome.billed:
             return 0, CostKind.FREE
-        price = requests.price_of(template)
+        price = self._price(job.template_id, template)
         if usage is None:
             return self._worst(case, job), CostKind.BOUND
         return (None if price is None else pricing.cost(usage, price)), CostKind.EXACT
@@ -388,10 +397,25 @@ class Collector:
             self._fingerprints[name] = _fingerprint(self._types[name])
         return self._types[name] if self._fingerprints[name] == schema["fingerprint"] else None
 
+    def _price(self, template_id: int, template: Json) -> Price | None:
+        if template_id not in self._prices:
+            self._prices[template_id] = requests.price_of(template)
+        return self._prices[template_id]
+
+    def _ready(self, template_id: int) -> Json:
+        """Return a template with what judging many answers needs of its schema."""
+        if template_id not in self._readied:
+            template = self._template(template_id)
+            schema = outputs.ready(template.get("schema"))
+            self._readied[template_id] = {**template, "schema": schema}
+        return self._readied[template_id]
+
     def _template(self, template_id: int) -> Json:
         if template_id not in self._templates:
             if len(self._templates) > 1_000:
                 self._templates.clear()
+                self._prices.clear()
+                self._readied.clear()
             self._templates[template_id] = self._store.jobs.template(template_id)
         return self._templates[template_id]
 

@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from batchkit.model import Code, Errored, Json, NotRun, Outcome, Succeeded, Unreadable
-from batchkit.schemas import Repeated, check, json_span, repeated_key, restore
+from batchkit.schemas import Repeated, check, is_verbatim, json_span, repeated_key, restore
 
 MOST_RAISES = 2
 """How often ``max_tokens`` is raised for an answer that was cut off."""
@@ -103,6 +103,8 @@ def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str
     Judged by ``answer_type`` where the program has it, else by the stored JSON Schema. Whatever a
     user's validator raises is a misfit, too.
     """
+    if answer_type is not None and fits_as_it_is(text, schema, answer_type) is not None:
+        return None
     try:
         value = parse_answer(text, schema)
     except ValueError as error:
@@ -131,6 +133,28 @@ def _repeated(value: Any, path: tuple[str, ...]) -> str | None:
     return next(
         (said for name, part in parts if (said := _repeated(part, (*path, str(name))))), None
     )
+
+
+def ready(schema: Json | None) -> Json | None:
+    """Return a stored ``AnswerSchema`` for many answers: ``verbatim`` if all are read as they are.
+
+    Worked out once a template, not once an answer.
+    """
+    return None if schema is None else {**schema, "verbatim": is_verbatim(schema)}
+
+
+def fits_as_it_is(text: str, schema: Mapping[str, Any], answer_type: Any) -> Any:
+    """Return an answer of a ``ready`` schema as the user's class reads it; None for a closer look.
+
+    The long way makes the same of it, and says what is wrong where something is.
+    """
+    if not schema.get("verbatim"):
+        return None
+    try:
+        orjson.loads(text)  # pydantic reads NaN and the like, which is no JSON
+        return answer_type.model_validate_json(text)
+    except Exception:  # noqa: BLE001 -- a user's own validator may raise anything
+        return None
 
 
 def typed(value: Any, answer_type: Any) -> Any:

@@ -22,7 +22,7 @@ from batchkit.citing import mapped, placed
 from batchkit.errors import ValidationError
 from batchkit.model import Citation, Code, JobState, Json
 from batchkit.money import optional_dollars
-from batchkit.outputs import misfit, parse_answer, typed
+from batchkit.outputs import fits_as_it_is, misfit, parse_answer, ready, typed
 from batchkit.schemas import fingerprint
 from batchkit.store import Answer, RunRow, Store
 
@@ -206,7 +206,7 @@ class Reader:
             raw_response=answer.answer,
             parsed_response=parsed,
             citations=cited,
-            citation_mappings=mapped(answer.answer or "", cited) if is_read else {},
+            citation_mappings=mapped(answer.answer or "", cited) if is_read and cited else {},
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
             cached_tokens=answer.cached_tokens,
@@ -237,7 +237,7 @@ class Reader:
         return form
 
     def _made(self, template: Json) -> _Form:
-        schema: Json | None = template.get("schema")
+        schema = ready(template.get("schema"))
         model: str | None = template.get("model")
         if self._given is not None:
             return _Form(schema or _NO_SCHEMA, self._given, model)
@@ -248,13 +248,19 @@ class Reader:
 
 
 def _joined(answer: Answer, name: str) -> str | None:
-    return "; ".join(str(one[name]) for one in answer.documents or () if one.get(name)) or None
+    if not answer.documents:
+        return None
+    return "; ".join(str(one[name]) for one in answer.documents if one.get(name)) or None
 
 
 def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
     """Return the typed answer, or why this program cannot type it."""
     if answer.state != JobState.COMPLETED or answer.answer is None or form.schema is None:
         return None, None
+    if form.kind is not None:
+        read = fits_as_it_is(answer.answer, form.schema, form.kind)
+        if read is not None:
+            return read, None
     try:
         value = parse_answer(answer.answer, form.schema)
         return value if form.kind is None else typed(value, form.kind), None

@@ -10,6 +10,7 @@ from batchkit.schemas.dialects import Dialect
 from batchkit.schemas.judging import check
 from batchkit.schemas.restoring import Repeated, restore
 from batchkit.schemas.texts import Leaf, json_span, leaves, repeated_key
+from batchkit.schemas.verbatim import is_verbatim
 
 __all__ = [
     "AnswerSchema",
@@ -20,6 +21,7 @@ __all__ = [
     "check",
     "fingerprint",
     "fold_case",
+    "is_verbatim",
     "json_span",
     "leaves",
     "repeated_key",

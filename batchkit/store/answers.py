@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Integer, and_, func, null, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Integer, and_, func, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
-from batchkit.store import local
+from batchkit.store import bulk, local, readings
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
 from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
@@ -34,22 +33,15 @@ class Answers:
         elsewhere meanwhile (``test`` tried it out) keeps that end: this outcome is paid for and
         kept, but is not final.
         """
-        values = [_values(row, batch) for row in rows]
-        if not values:
+        if not rows:
             return
-        dialect = sqlite if self._database.is_sqlite else postgresql
-        statement = dialect.insert(attempts).on_conflict_do_nothing(
-            index_elements=["shelf", "batch_id", "seq"]
-        )
         try:
             with self._database.write() as connection:
-                connection.execute(statement, values)
+                _append(connection, batch, rows, set())
         except IntegrityError:
             with self._database.write() as connection:
-                ended = local.ended(connection, batch.lane_id or 0, [row.seq for row in rows])
-                for one in values:
-                    one["final"] = one["final"] and one["seq"] not in ended
-                connection.execute(statement, values)
+                seqs = [row.seq for row in rows]
+                _append(connection, batch, rows, local.ended(connection, batch.lane_id or 0, seqs))
 
     def settled(self, batch_id: int, seqs: Sequence[int]) -> set[int]:
         """Return those of the places that have their outcome in a batch already."""
@@ -116,11 +108,12 @@ class Answers:
         """Stream ended jobs by (collected_no, seq), which is gap-free and in commit order."""
         at = after or (0, -1)
         while True:
-            page = self._ended_page(run_id, states, at, keys)
-            yield from page
-            if len(page) < _PAGE:
+            with self._database.read() as connection:
+                page, at, is_last = readings.page(connection, run_id, at, states, keys)
+                answers = self._with_earlier(connection, page)
+            yield from answers
+            if is_last:
                 return
-            at = (page[-1].collected_no or 0, page[-1].seq)
 
     def waiting(self, run_id: int) -> Iterator[Answer]:
         """Stream released jobs that have not ended, in order of adding.
@@ -244,32 +237,6 @@ class Answers:
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
 
-    def _ended_page(
-        self,
-        run_id: int,
-        states: Sequence[str] | None,
-        after: tuple[int, int],
-        keys: Sequence[str] | None,
-    ) -> list[Answer]:
-        query = (
-            _ANSWERS.where(attempts.c.run_id == run_id, batches.c.run_id == run_id)
-            .where(
-                or_(
-                    batches.c.collected_no > after[0],
-                    and_(batches.c.collected_no == after[0], attempts.c.seq > after[1]),
-                )
-            )
-            .order_by(batches.c.collected_no, attempts.c.seq)
-            .limit(_PAGE)
-        )
-        if states is not None:
-            query = query.where(attempts.c.state.in_(states))
-        if keys is not None:
-            query = query.where(jobs.c.key.in_(keys))
-        with self._database.read() as connection:
-            page = [_answer(row) for row in connection.execute(query).mappings()]
-            return self._with_earlier(connection, page)
-
     def _with_earlier(self, connection: Any, page: list[Answer]) -> list[Answer]:
         """Add up the attempts before the last one: cost and tokens sum all of them."""
         several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts != 1}
@@ -294,40 +261,6 @@ def _job() -> Any:
 
 def _final() -> Any:
     return and_(_job(), attempts.c.final)
-
-
-_ANSWERS = (
-    select(
-        attempts,
-        jobs.c.key,
-        jobs.c.no,
-        jobs.c.metadata,
-        jobs.c.documents,
-        jobs.c.template_id,
-        jobs.c.asked_id,
-        lanes.c.provider,
-        lanes.c.model.label("asked_model"),
-        batches.c.ref,
-        batches.c.collected_no,
-    )
-    .select_from(batches)
-    .join(attempts, attempts.c.batch_id == batches.c.id)
-    .join(jobs, _job())
-    .join(lanes, lanes.c.id == jobs.c.lane_id)
-    .where(attempts.c.final, jobs.c.superseded.is_(False), batches.c.collected_no.is_not(None))
-)
-
-
-def _answer(row: Any) -> Answer:
-    values = {name: row[name] for name in Answer.__slots__ if name in row}
-    return Answer(
-        **{
-            **values,
-            "model": row["model"] or row["asked_model"],
-            "batch_ref": row["ref"],
-            "attempts": max(row["attempt_no"], 1) if row["ran"] else row["attempt_no"],
-        }
-    )
 
 
 def _waiting(row: Any) -> Answer:
@@ -390,13 +323,46 @@ def _in_batch(batch: BatchRow) -> Any:
     return jobs.c.seq.in_(mine)
 
 
-def _values(row: Settled, batch: BatchRow) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in row.__slots__}
-    return {
-        **values,
-        "shelf": batch.shelf,
-        "run_id": batch.run_id,
-        "lane_id": batch.lane_id,
-        "batch_id": batch.id,
-        "final": row.state != "again",
-    }
+_SETTLED = (
+    *("seq", "attempt_no", "state", "code", "error", "answer", "citations", "finish", "model"),
+    *("request_id", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
+    *("reasoning_tokens", "cost", "cost_kind", "ran", "reused_from", "changes"),
+)
+_COLUMNS = ("shelf", "batch_id", "lane_id", "run_id", "final", *_SETTLED)
+
+
+def _append(
+    connection: Connection, batch: BatchRow, rows: Sequence[Settled], ended: set[int]
+) -> None:
+    place = (batch.shelf, batch.id, batch.lane_id, batch.run_id)
+    values = [
+        (*place, row.state != "again" and row.seq not in ended, *_values(row)) for row in rows
+    ]
+    key = "shelf, batch_id, seq"
+    bulk.insert_new_rows(connection, attempts, _COLUMNS, values, key)
+
+
+def _values(row: Settled) -> tuple[Any, ...]:
+    """Return an outcome's values in the order of ``_SETTLED``, as the driver takes them."""
+    return (
+        row.seq,
+        row.attempt_no,
+        str(row.state),
+        None if row.code is None else str(row.code),  # an enum's member is no plain text to drivers
+        bulk.words(row.error),
+        bulk.words(row.answer),
+        bulk.json_text(row.citations),
+        bulk.words(row.finish),
+        bulk.words(row.model),
+        bulk.words(row.request_id),
+        row.input_tokens,
+        row.output_tokens,
+        row.cached_tokens,
+        row.cache_write_tokens,
+        row.reasoning_tokens,
+        row.cost,
+        str(row.cost_kind),
+        row.ran,
+        row.reused_from,
+        bulk.json_text(row.changes),
+    )

@@ -153,7 +153,7 @@ class Jobs:
             jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi
         )
         with self._database.read() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.seq: row.template_id for row in connection.execute(query)}
 
     def pick(self, lane_id: int, seqs: Sequence[int]) -> list[JobRow]:
         """Return single jobs of a lane, in order."""
