@@ -166,6 +166,8 @@ class Engine:
     def _drive_once(
         self, run_ids: Sequence[int], stop: threading.Event, on_tick: Callable[[], None] | None
     ) -> Ending:
+        for worker in self._workers.values():
+            worker.submitter.feel(waits=False)
         for _ in range(_MOST_PASSES):
             if not self.tick(run_ids) or stop.is_set():
                 break

@@ -32,6 +32,8 @@ class Pace:
     longest_look: float = 600.0
     missing: float = 900.0
     longest_pause: float = 600.0
+    first_word: float = 2.0
+    validated: float = 1_200.0
 
     def seconds(self, given: float) -> timedelta:
         """Return a duration at this pace."""
@@ -50,6 +52,10 @@ class Pace:
         else:
             wait = old / 6
         return self.seconds(min(max(wait, self.first_poll), self.longest_poll))
+
+    def word_after(self, age: timedelta) -> timedelta:
+        """Return how long to wait for a word that others wait for: doubled, from 2 seconds on."""
+        return max(age, self.seconds(self.first_word))
 
     def _towards(self, old: float, likely: Sequence[float]) -> float:
         first = likely[0]

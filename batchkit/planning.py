@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from batchkit.durations import Durations
 from batchkit.packing import FEW
 
+MOST_UNTRIED = 3
+"""Batches in validation at a time while nobody knows how long the queue is: so many may be turned
+away at once before one of them says it."""
+
 _WORTH = 0.5
 """The part of a share below which room is not cut into, while more will come free."""
 

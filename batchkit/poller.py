@@ -10,6 +10,7 @@ from batchkit.durations import Durations, learnt
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, BatchStatus
 from batchkit.pace import LIKELY_POINTS, Pace
+from batchkit.planning import MOST_UNTRIED
 from batchkit.providers import Provider, Surveyor
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 
@@ -139,8 +140,18 @@ class Poller:
 
     def _goes_on(self, batch: BatchRow, status: BatchStatus, lease: int, now: datetime) -> bool:
         asked = self._pause(batch, now)
+        if status.word == "validating" and self._is_awaited(batch, now):
+            asked = min(asked, self._pace.word_after(now - (batch.accepted_at or now)))
         self._store.batches.seen(batch.id, lease, status, now + asked)
         return False
+
+    def _is_awaited(self, batch: BatchRow, now: datetime) -> bool:
+        """Say whether others wait until it is known that the queue has taken this one in."""
+        if self._provider.limits.queue != "tokens":
+            return False
+        model = self._store.jobs.lane(batch.lane_id or 0).model
+        since = now - self._pace.seconds(self._pace.validated)
+        return self._store.accounts.untried(self._account.id, model, since) >= MOST_UNTRIED
 
     def _pause(self, batch: BatchRow, now: datetime) -> timedelta:
         """Return how long to leave a running batch alone: a cancel is soon heeded, or never."""

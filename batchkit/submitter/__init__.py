@@ -119,6 +119,16 @@ class Submitter:
         self._spools.forget(str(batch.token))
         return True
 
+    def feel(self, waits: bool) -> None:
+        """Say whether a queue that nobody knows is felt for: it takes somebody who stays."""
+        self._cutter.shares.waits = waits
+
+    def _first_poll(self, batch: BatchRow, now: datetime) -> datetime:
+        model = self._store.jobs.lane(batch.lane_id or 0).model
+        if self._cutter.shares.is_felt_for(model, now):
+            return now + self._pace.word_after(timedelta(0))
+        return now + self._pace.poll_after(timedelta(0))
+
     def _each(self, ids: Sequence[int], state: BatchState, now: datetime, step: Step) -> int:
         """Claim each batch that is due and make one step with it."""
         acted = 0
@@ -308,8 +318,9 @@ class Submitter:
             return False
         self._store.accounts.answered(self._account.id)
         self._hear(created.at, now)
-        poll_at = now + self._pace.poll_after(timedelta(0))
-        landed = self._store.batches.accept(batch.id, lease, created, now, poll_at)
+        landed = self._store.batches.accept(
+            batch.id, lease, created, now, self._first_poll(batch, now)
+        )
         if not landed:
             self._came_late(batch, created.ref, now)
         return landed

@@ -81,7 +81,7 @@ class Cutter:
         self._spools = spools
         self._owner = owner
         self._gate = Gate(pace)
-        self._shares = Shares(store, provider, account)
+        self.shares = Shares(store, provider, account, pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
         self._stencils: dict[int, Stencil | None] = {}
@@ -131,7 +131,7 @@ class Cutter:
             return blocked
         known = self._store.prefixes.of_lane(lane.id)
         lane, prefixes = self._gate.narrowed(run, lane, known, now)
-        part = self._shares.part(run, lane, now)
+        part = self.shares.part(run, lane, now)
         if part.waits:
             return Sealed()
         load = self._load(run, lane, Marks(prefixes, now), part)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from batchkit import planning
-from batchkit.planning import Scarce
+from batchkit.pace import Pace
+from batchkit.planning import MOST_UNTRIED, Scarce
 from batchkit.providers import Provider
 from batchkit.store import AccountRow, LaneRow, RunRow, Store
-
-_MOST_UNTRIED = 3
-"""Batches in validation at a time while nobody knows how long the queue is: so many may be turned
-away at once before one of them says it."""
-
-_VALIDATED_WITHIN = timedelta(minutes=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +25,18 @@ class Part:
 
 
 class Shares:
-    """Judges a queue whose limit was learnt, for one provider's account."""
+    """Judges a queue, for one provider's account.
 
-    def __init__(self, store: Store, provider: Provider, account: AccountRow) -> None:
+    While its limit is not known it is felt for, unless ``waits`` is False: whoever leaves after one
+    pass would leave most of his work behind.
+    """
+
+    def __init__(self, store: Store, provider: Provider, account: AccountRow, pace: Pace) -> None:
         self._store = store
         self._provider = provider
         self._account = account
+        self._pace = pace
+        self.waits = True
         self._means: dict[tuple[int, int], float] = {}
         self._scarce: set[int] = set()
 
@@ -46,7 +47,7 @@ class Shares:
         """
         limit = self._limit(lane)
         if limit is None:
-            return Part(waits=self._feels_its_way(lane, now))
+            return Part(waits=self.waits and self.is_felt_for(lane.model, now))
         flying = self._flying(lane)
         room = max(limit - flying, 0)
         if limit <= 0 or lane.cursor >= lane.released:
@@ -59,13 +60,12 @@ class Shares:
         share = scarce.share(self._slots(run))
         return Part(room, share, flying > 0 and planning.waits(room, share, waiting))
 
-    def _feels_its_way(self, lane: LaneRow, now: datetime) -> bool:
+    def is_felt_for(self, model: str, now: datetime) -> bool:
         """Say whether enough is under way to learn a queue from that speaks up after a create."""
         if not self._counts_tokens():
             return False
-        since = now - _VALIDATED_WITHIN
-        untried = self._store.accounts.untried(self._account.id, lane.model, since)
-        return untried >= _MOST_UNTRIED
+        since = now - self._pace.seconds(self._pace.validated)
+        return self._store.accounts.untried(self._account.id, model, since) >= MOST_UNTRIED
 
     def _slots(self, run: RunRow) -> int:
         most = self._provider.limits.concurrent_batches
