@@ -42,6 +42,8 @@ class Batch:
     state lies in a database (``database``, BATCHKIT_DATABASE_URL, the nearest
     ``.batchkit/batchkit.db``), results also in ``results_dir``, one JSON file a job. ``on_change``
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
+    ``canary=20`` sends 20 jobs first, across sizes and models, and the rest when their answers are
+    good (a tenth after ``canary_wait``); ``canary="realtime"`` asks them now, at full price.
     ``prompt_caching="off"`` has no shared prefix cached first even where that would save money.
     ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
     ``keep_files`` copies documents beside the database, so that an inbox may move;
@@ -63,6 +65,8 @@ class Batch:
         max_attempts: int = 3,
         max_usd_per_job: float | None = None,
         prompt_caching: Literal["auto", "off"] = "auto",
+        canary: int | Literal["realtime"] | None = None,
+        canary_wait: str | float = "30m",
         on_bad_input: Literal["raise", "fail"] = "raise",
         on_change: OnChange = "error",
         keep_files: bool = False,
@@ -82,6 +86,8 @@ class Batch:
             database=database,
             max_attempts=checked_attempts(max_attempts),
             max_usd_per_job=_optional(checked_amount, "max_usd_per_job", max_usd_per_job),
+            canary=wishes.canary(canary),
+            canary_wait_s=wishes.seconds("canary_wait", canary_wait),
             prompt_caching=wishes.one_of("prompt_caching", prompt_caching, ("auto", "off")),
             on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
             on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
@@ -337,8 +343,7 @@ class Batch:
         A second test of the same jobs does not pay again. Raises CostLimitExceededError if the
         cost limit has no room for them.
         """
-        trials = Trials(self._start, self._templates.models, self._clock, self._console)
-        return trials.results(wishes.whole("n", n), self._notices())
+        return self._trials().results(wishes.whole("n", n), self._notices())
 
     def run(
         self,
@@ -381,10 +386,18 @@ class Batch:
         """Do as ``test``."""
         return await asyncio.to_thread(self.test, n)
 
+    def _trials(self) -> Trials:
+        return Trials(self._start, self._templates.models, self._clock, self._console)
+
     def _opened(self, first: int | None) -> BatchRun:
         if first is not None:
             wishes.whole("first", first)
-        run_id = self._start.open(first, self._notices())
+        notices = self._notices()
+        tried = None
+        if self._wishes.canary == "realtime" and self._draft.added:
+            tried = self._trials().canary(first, notices)
+            notices = []
+        run_id = self._start.open(first, notices, tried)
         return BatchRun(
             self._draft.store,
             run_id,

@@ -6,11 +6,12 @@ Everything that can stop a run is looked at before the one transaction that open
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from batchkit import documents, requests, settings
-from batchkit.builder import identity, nameless
+from batchkit.builder import canary, identity, nameless
 from batchkit.builder.drafting import Draft
 from batchkit.builder.priming import Planner, Priming
 from batchkit.builder.registry import Registry
@@ -25,6 +26,7 @@ from batchkit.errors import (
     StateError,
     ValidationError,
 )
+from batchkit.model import Json
 from batchkit.money import show
 from batchkit.store import Front, JobRow, Opening, RunRow, Store
 from batchkit.weighing import weigh
@@ -57,10 +59,11 @@ class Start:
             )
         return folder
 
-    def open(self, first: int | None, notices: list[str]) -> int:
+    def open(self, first: int | None, notices: list[str], tried: Json | None = None) -> int:
         """Open the run, or go on with it; return its id. Raises before anything is altered.
 
-        ``notices`` are said once the place of the state was said.
+        ``notices`` are said once the place of the state was said; ``tried`` is a canary that was
+        asked already, as the run's row says it.
         """
         self.begin(notices)
         check_folder(self.wishes.results_dir)
@@ -82,7 +85,7 @@ class Start:
                 superseded=plan.superseded,
                 gone=plan.gone,
                 limits=self.wishes.limits(self._clock.now()),
-                front=self._front(run, plan),
+                front=self._front(run, plan, tried),
             ),
             self._clock.now(),
         )
@@ -104,10 +107,16 @@ class Start:
         seconds = limits.get("time_limit_s", run.time_limit_s)
         return seconds is None or float(seconds) >= NEAR
 
-    def _front(self, run: RunRow, plan: identity.Plan) -> Front:
+    def _front(self, run: RunRow, plan: identity.Plan, tried: Json | None) -> Front:
         """Say which jobs go before the others."""
         if not plan.released:
             return Front()
+        first = self._canary(run, plan)
+        said: Json | None = tried
+        if first:
+            count = sum(map(len, first.values()))
+            said = {"state": "waiting", "jobs": count, "wait_s": self.wishes.canary_wait_s}
+            self._console.say(f"Canary: {count:,} jobs go first, across sizes and models")
         priming = self.priming(run)
         if priming.choice.prefixes:
             primers = len(priming.choice.prefixes)
@@ -115,7 +124,22 @@ class Start:
                 f"Prompt caching: {primers:,} {'prefix is' if primers == 1 else 'prefixes are'} "
                 f"shared; a job of each goes first, which likely saves {show(priming.choice.saved)}"
             )
-        return Front(primed=priming.prefixes)
+        return Front(canary=said, tried=first, primed=priming.prefixes)
+
+    def _canary(self, run: RunRow, plan: identity.Plan) -> dict[int, list[int]]:
+        """Choose the jobs of a canary that goes by batch; none while older ones wait."""
+        most = self.wishes.canary
+        if not isinstance(most, int) or plan.count <= most or self.has_backlog(run, plan.dropped):
+            return {}
+        return canary.chosen(self.draft.store, run.id, most)
+
+    def has_backlog(self, run: RunRow, dropped: Iterable[identity.Place] = ()) -> bool:
+        """Say whether jobs that were released before wait to be sent."""
+        gone = set(dropped)
+        return any(
+            (lane_id, seq) not in gone
+            for lane_id, seq, _ in self.draft.store.surveys.unsent(run.id)
+        )
 
     def begin(self, notices: list[str]) -> None:
         """Write down what is held back and say where it lies; raise if there is nothing."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from batchkit import documents, outputs, pricing, requests
+from batchkit import canaries, documents, outputs, pricing, requests
+from batchkit.builder import canary
 from batchkit.builder.starting import Start
 from batchkit.clock import Clock
 from batchkit.console import Console
@@ -54,6 +55,33 @@ class Trials:
             raise ValidationError(
                 "There is nothing to try out: every job has been sent. Read results() of the run."
             )
+        return self._asked(rows)
+
+    def canary(self, first: int | None, notices: list[str]) -> Json | None:
+        """Ask jobs across sizes and models now; return what the run's row shall say of it.
+
+        None where nothing is to be seen: as few jobs are new, or older ones wait to be sent. Asked
+        again, the same jobs are not paid for again.
+        """
+        self._start.begin(notices)
+        self._start.settle()
+        draft, store = self._start.draft, self._start.draft.store
+        if first is not None and first <= canaries.JOBS:
+            return None
+        if self._start.has_backlog(store.runs.get(draft.run_id)):
+            return None
+        chosen = canary.chosen(store, draft.run_id, canaries.JOBS, answered=True)
+        rows = [row for lane_id, seqs in chosen.items() for row in store.jobs.pick(lane_id, seqs)]
+        rows = [row for row in rows if row.no in draft.seen]
+        if not rows:
+            return None
+        tally = canaries.tallied(len(rows), [_judged(one) for one in self._asked(rows)])
+        state, why = canaries.verdict(tally)
+        return {"state": state, "why": why, "jobs": len(rows), "wait_s": 0.0}
+
+    def _asked(self, rows: Sequence[JobRow]) -> list[JobResult]:
+        """Return the results of these jobs, asking those that have no answer."""
+        draft, store = self._start.draft, self._start.draft.store
         known = self._answers(rows)
         left = [self._prepared(row) for row in rows if (row.lane_id, row.seq) not in known]
         bounds = self._reserve(left)
@@ -159,6 +187,21 @@ def _fits(bounds: Sequence[int | None], left: int | None) -> bool:
 
 def _sum(bounds: Sequence[int | None]) -> str:
     return "an unknown amount" if None in bounds else show(sum(bound or 0 for bound in bounds))
+
+
+def _judged(result: JobResult) -> Json:
+    """Return a result as a canary counts it; what it cost was bounded when it was reserved."""
+    return {
+        "place": result.key,
+        "key": result.key,
+        "code": result.error_code,
+        "error": result.error,
+        "completed": result.is_success,
+        "final": True,
+        "judged": True,
+        "cost": None,
+        "bound": None,
+    }
 
 
 def _jobs(count: int) -> str:

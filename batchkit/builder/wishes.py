@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from batchkit import canaries
 from batchkit.builder.identity import OnChange
 from batchkit.builder.templates import Brakes
 from batchkit.errors import ConfigError, ValidationError
@@ -36,6 +37,8 @@ class Wishes:
     max_attempts: int = 3
     max_usd_per_job: int | None = None
     prompt_caching: Literal["auto", "off"] = "auto"
+    canary: int | Literal["realtime"] | None = None
+    canary_wait_s: float = canaries.WAIT
     on_bad_input: Literal["raise", "fail"] = "raise"
     on_change: OnChange = "error"
     keep_files: bool = False
@@ -87,6 +90,36 @@ class Wishes:
             found["time_limit_s"] = None
             found["deadline_at"] = next_time(self.until, now)
         return found
+
+
+def canary(value: Any) -> int | Literal["realtime"] | None:
+    """Return how many jobs a canary has, or that it asks now; None if there is none."""
+    if value is None or value is False:
+        return None
+    if value == "realtime":
+        return "realtime"
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValidationError(
+            f"canary={value!r} is no canary: give a number of jobs that go first, or "
+            '"realtime" to ask some of them now, at full price.'
+        )
+    return value
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds(name: str, value: Any) -> float:
+    """Return a length of time in seconds, given as ``"90s"``, ``"30m"``, ``"1h30m"`` or seconds."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, str):
+        parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", value)
+        if parts and "".join(number + unit for number, unit in parts) == value:
+            value = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValidationError(f'{name}={value!r} is no length of time: write "30m" or "2h".')
+    return float(value)
 
 
 def next_time(until: str, now: datetime) -> datetime:

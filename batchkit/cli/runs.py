@@ -28,7 +28,13 @@ _WIDTH, _NARROWEST = 78, 12  # a drawn table has an edge on each side
 
 def told(run: BatchRun) -> dict[str, Any]:
     """Return a run's status with what names it."""
-    return {"id": run.id, "name": run.name, **run.status(), "warnings": run.warnings()}
+    return {
+        "id": run.id,
+        "name": run.name,
+        **run.status(),
+        **run.firsts(),
+        "warnings": run.warnings(),
+    }
 
 
 @click.command()
@@ -103,7 +109,7 @@ def _show(state: dict[str, Any], where: str) -> None:
     kept = {name: _readable(name, state[name]) for name in _DETAILS if state[name]}
     money = {name: usd(state[name]) for name in _MONEY if state[name] is not None}
     reasons = {f"failed: {code}": count for code, count in state["failed_by_code"].items()}
-    screen.facts(kept | money | reasons)
+    screen.facts(kept | money | reasons | _told_first(state))
     _warn(state, where)
     if hint := next_step(state, where):
         screen.say(hint)
@@ -119,6 +125,21 @@ def _foretell(forecast: dict[str, Any] | None) -> None:
     known = forecast["known_batches"]
     why = f"by {screen.counted(known, 'earlier batch', 'earlier batches')}" if known else "a guess"
     screen.say(f"It ends about {middle}, probably between {low} and {high} ({why})")
+
+
+def _told_first(state: dict[str, Any]) -> dict[str, Any]:
+    """Say what went before the rest: a canary, and what was cached."""
+    found: dict[str, Any] = {}
+    if canary := state["canary"]:
+        why = "".join(f"; {screen.cell(one)}" for one in canary["why"])
+        found["canary"] = f"{canary['state']}, {screen.counted(canary['jobs'], 'job')}{why}"
+    if caching := state["prompt_caching"]:
+        known = screen.counted(caching["prefixes"], "prefix", "prefixes")
+        found["prompt caching"] = (
+            f"{caching['cached_tokens']:,} tokens read, {caching['cache_write_tokens']:,} written, "
+            f"{caching['warmed']:,} of {known} cached"
+        )
+    return found
 
 
 def _readable(name: str, value: Any) -> Any:

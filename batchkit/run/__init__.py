@@ -123,9 +123,14 @@ class BatchRun:
         """Return what leaves the provider within nine days, or has left it, uncollected."""
         return warnings(self._store, self._run_id, self._clock.now(), self._providers)
 
+    def firsts(self) -> Json:
+        """Return what went before the rest: ``canary`` and ``prompt_caching``, None where none."""
+        return self._gauge.firsts()
+
     def to_json(self) -> Json:
         """Return the state as plain data: status, settings and batches."""
-        return described(self._store, self._row, self._gauge.read())
+        state = {**self._gauge.read(), **self._gauge.firsts()}
+        return described(self._store, self._row, state)
 
     def set_on_progress(self, callback: OnProgress | None, interval: float = 1.0) -> None:
         """Call ``callback(stats, elapsed_s, batches)`` while this handle drives the run."""

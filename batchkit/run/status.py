@@ -24,6 +24,7 @@ class Gauge:
         self._run_id = run_id
         self._clock = clock
         self._failures: tuple[Any, dict[str, int]] = (None, {})
+        self._cached: tuple[Any, Json | None] = (None, None)
 
     def read(self) -> Json:
         """Return the status as ``BatchRun.status`` promises it."""
@@ -84,6 +85,27 @@ class Gauge:
             self._failures = (seen, self._store.runs.failed_by_code(run.id) if some else {})
         return dict(self._failures[1])
 
+    def firsts(self) -> Json:
+        """Return what went before the rest: ``canary`` and ``prompt_caching``, None where none."""
+        run = self._store.runs.get(self._run_id)
+        return {"canary": _canary(run), "prompt_caching": self._caching(run)}
+
+    def _caching(self, run: RunRow) -> Json | None:
+        """Say what caching came to; None where nothing was primed. Counted when there is news."""
+        if self._cached[0] != (seen := (run.collected_no, run.opened_at)):
+            prefixes, warmed = self._store.prefixes.sums(run.id)
+            found: Json | None = None
+            if prefixes:
+                read, written = self._store.prefixes.tokens(run.id)
+                found = {
+                    "prefixes": prefixes,
+                    "warmed": warmed,
+                    "cached_tokens": read,
+                    "cache_write_tokens": written,
+                }
+            self._cached = (seen, found)
+        return None if self._cached[1] is None else dict(self._cached[1])
+
     def _elapsed(self, run: RunRow) -> float:
         if run.first_send_at is None:
             return 0.0
@@ -105,6 +127,14 @@ def state_of(run: RunRow, waiting_for: str | None) -> RunState:
 def stamp(at: datetime | None) -> str | None:
     """Write a time as ISO 8601, in UTC."""
     return None if at is None else at.isoformat()
+
+
+def _canary(run: RunRow) -> Json | None:
+    """Say how the canary fares: ``waiting``, ``passed``, ``held``, or ``off`` once let go."""
+    if run.canary is None:
+        return None
+    names = ("state", "jobs", "why")
+    return {name: run.canary.get(name) for name in names}
 
 
 def _money(run: RunRow) -> Json:

@@ -10,6 +10,7 @@ from batchkit.store.accounts import Accounts
 from batchkit.store.answers import Answers
 from batchkit.store.audit import Audit
 from batchkit.store.batches import Batches
+from batchkit.store.canaries import Canaries
 from batchkit.store.database import Database
 from batchkit.store.events import Events
 from batchkit.store.fronts import Front, NewPrefix
@@ -59,6 +60,7 @@ class Store:
         self.surveys = Surveys(self.database)
         self.batches = Batches(self.database)
         self.prefixes = Prefixes(self.database)
+        self.canaries = Canaries(self.database)
         self.leases = Leases(self.database)
         self.answers = Answers(self.database)
         self.accounts = Accounts(self.database)

@@ -71,7 +71,9 @@ def arrange(
     _plant(connection, run_id, planted)
     if planted:
         note(connection, run_id, now, "priming", prefixes=len(planted))
-    return None if front.canary is None else {**front.canary, "zones": zones}
+    if front.canary is None:
+        return None
+    return {"why": [], **front.canary, "zones": [list(zone) for zone in zones]}
 
 
 def _at(one: NewPrefix, seq: int) -> NewPrefix:

@@ -80,7 +80,7 @@ class Cutter:
         self._account = account
         self._spools = spools
         self._owner = owner
-        self._gate = Gate(pace)
+        self._gate = Gate(store, pace)
         self.shares = Shares(store, provider, account, pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
@@ -94,6 +94,9 @@ class Cutter:
         """Seal one batch from the first lane that has work; say what hinders if none can be."""
         hindrance: tuple[Waiting, str] | None = None
         run = self._store.runs.get(run_id)
+        held = self._gate.held(run, now)
+        if held is not None:
+            return Sealed(hindrance=held)
         for lane in self._store.jobs.lanes(run_id):
             if lane.provider != self._provider.name:
                 continue
@@ -137,7 +140,7 @@ class Cutter:
         load = self._load(run, lane, Marks(prefixes, now), part)
         if lane.cursor < lane.released:
             return self._cut(load, self._take_range, "range", now)
-        members = self._members(lane, run.braked, now)
+        members = self._members(lane, self._gate.without(run), now)
         return self._cut(load, partial(self._take_members, members), "members", now)
 
     def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
