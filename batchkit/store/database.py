@@ -102,8 +102,7 @@ class Database:
             if "is locked" in said or self._was_open:
                 raise ConfigError(_trouble(self.shown, said)) from error
             raise ConfigError(
-                f"Cannot open the database {self.shown}: {said}. Name another place with database= "
-                "or BATCHKIT_DATABASE_URL."
+                f"Cannot open the database {self.shown}: {said}. {self._way_out(said)}"
             ) from error
         self._was_open = True
         try:
@@ -114,6 +113,20 @@ class Database:
                 raise
             said = str(error.orig).strip().partition("\n")[0]
             raise ConfigError(_trouble(self.shown, said)) from error
+
+    def _way_out(self, said: str) -> str:
+        """Tell what to do; never to leave a database that may hold runs for an empty one."""
+        elsewhere = "with database= or BATCHKIT_DATABASE_URL"
+        if self.file is not None and (
+            not os.path.exists(self.file)
+            or "not a database" in said
+            or not os.path.getsize(self.file)
+        ):
+            return f"Name another place {elsewhere}."
+        return (
+            "Mend it (space, rights, server, address) and type the same again. Runs that it holds "
+            f"are known nowhere else: in another place, {elsewhere}, they would be bought again."
+        )
 
 
 def _engine(url: URL, is_sqlite: bool) -> Engine:

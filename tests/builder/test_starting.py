@@ -100,11 +100,20 @@ def test_a_results_dir_that_cannot_be_made_is_one_clear_line(make: Make, tmp_pat
         batch.run()
 
 
+def test_a_database_that_cannot_be_opened_now_is_not_left_for_an_empty_one(tmp_path: Path):
+    (tmp_path / "state.db").write_bytes(b"SQLite format 3\0" + b"\0" * 4080)
+    (tmp_path / "state.db-wal").mkdir()
+    batch = Batch(name="x", database=tmp_path / "state.db").set_verbosity("error")
+    batch.add_job(prompt="a", model="gpt-5-mini", max_tokens=9)
+    with pytest.raises(ConfigError, match=r"Mend it .* would be bought again"):
+        batch.run()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
         ("mysql://host/name", "keeps its state in SQLite or Postgres"),
-        ("postgresql://nobody@127.0.0.1:1/none", "Cannot open the database"),
+        ("postgresql://nobody@127.0.0.1:1/none", "Cannot open the database .* bought again"),
         ("://", "database URL"),
     ],
 )
