@@ -16,7 +16,7 @@ from batchkit.errors import KeyConflictError, ValidationError
 from batchkit.model import Json
 from batchkit.sources import Source, opened
 from batchkit.sources.folders import files
-from batchkit.sources.wording import MissingColumn, Wording
+from batchkit.sources.wording import MissingColumn, Wording, lacking
 from batchkit.store.queries import query_rows
 
 _WORDED = ("key", "prompt", "system", "file")
@@ -134,7 +134,7 @@ class Rows:
     def _metadata(self, row: Mapping[str, Any]) -> Json:
         missing = [name for name in self._columns or () if name not in row]
         if missing:
-            raise MissingColumn(f"there is no column {missing[0]!r}, which metadata names.")
+            raise MissingColumn(lacking(missing[0], "metadata names", row))
         return {name: _plain(name, row[name]) for name in self._columns or ()}
 
     def _twice(self, key: str, number: int) -> str:

@@ -21,7 +21,7 @@ def opened(where: str) -> Store | None:
 def not_found(store: Store, project: str, asked: str) -> str:
     """Say that there is no such run, and which are like it."""
     names = [row.name for row in store.runs.all(project, 1_000)]
-    near = get_close_matches(asked, names, 3, 0.5)
+    near = get_close_matches(asked, names, 3)
     hint = f"Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     if not near:
         latest = ", ".join(repr(name) for name in names[:5])

@@ -63,10 +63,16 @@ class Wording:
         missing = sorted(self._names - set(row)) or _OF_ROW.findall(str(error))
         if not missing:
             return f"{self._what} cannot be filled in: {error}."
-        near = get_close_matches(missing[0], [str(name) for name in row], n=1)
-        there = ", ".join(map(str, list(row)[:20])) or "none"
-        hint = f" Did you mean {near[0]!r}?" if near else f" The columns are: {there}."
-        return f"there is no column {missing[0]!r}, which {self._what} needs.{hint}"
+        return lacking(missing[0], f"{self._what} needs", row)
+
+
+def lacking(name: str, wants: str, row: Mapping[str, Any]) -> str:
+    """Say that a row has no such column, what wants it, and which column may have been meant."""
+    called = {str(there).casefold(): str(there) for there in row}
+    near = get_close_matches(name.casefold(), called, n=1)
+    there = ", ".join(map(str, list(row)[:20])) or "none"
+    hint = f"Did you mean {called[near[0]]!r}?" if near else f"The columns are: {there}."
+    return f"there is no column {name!r}, which {wants}. {hint}"
 
 
 @lru_cache(maxsize=1)

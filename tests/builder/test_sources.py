@@ -378,8 +378,10 @@ def test_the_row_is_kept_only_if_asked_for(lite: Make):
     assert job.metadata == {"id": 1, "at": "2026-11-21", "price": "1.10"}
     (job,) = lite(name="c").add_rows([row], prompt=ASK, metadata={"lot": 3}).jobs
     assert job.metadata == {"lot": 3}
-    with pytest.raises(ValidationError, match="row 1: there is no column 'nam', which metadata"):
-        lite().add_rows([row], prompt=ASK, metadata=["nam"])
+    with pytest.raises(
+        ValidationError, match=r"row 1: .* 'ID', which metadata names\. Did you mean 'id'"
+    ):
+        lite().add_rows([row], prompt=ASK, metadata=["ID"])
     with pytest.raises(ValidationError, match="list of columns"):
         lite().add_rows([row], prompt=ASK, metadata="id")
     with pytest.raises(ValidationError, match="'blob' holds bytes"):
