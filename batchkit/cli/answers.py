@@ -236,7 +236,8 @@ def _show_attempts(attempts: list[dict[str, Any]]) -> None:
     names = ("number", "reason", "state", "code", "finish_reason", "cost_usd", "batch", "at")
     if attempts:
         screen.say()
-        screen.table(names, [[one[name] for name in names] for one in attempts])
+        shown = [{**one, "cost_usd": usd(one["cost_usd"])} for one in attempts]
+        screen.table(names, [[one[name] for name in names] for one in shown])
     for one in attempts:
         for name in ("change", "error"):
             if one[name]:

@@ -31,7 +31,8 @@ def verify(
             verdict = "the books are right" if proof.holds else "THE BOOKS ARE WRONG"
             screen.say(f"{screen.cell(proof.name)} ({proof.id}): {verdict}")
             screen.say(
-                f"  {proof.total:,} jobs, {proof.outcomes:,} outcomes; "
+                f"  {screen.counted(proof.total, 'job')}, "
+                f"{screen.counted(proof.outcomes, 'outcome')}; "
                 f"exact {usd(proof.exact_usd)}, "
                 f"at their bound {usd(proof.bound_usd)}, reserved {usd(proof.reserved_usd)}"
             )
@@ -70,9 +71,10 @@ def rm(
         screen.as_json([goodbye.to_dict() for goodbye in goodbyes])
         return
     for goodbye in goodbyes:
+        answers = screen.counted(goodbye.answered, "answer")
         screen.say(
             f"{'would remove' if dry_run else 'removed'} {goodbye.name} ({goodbye.id}): "
-            f"{goodbye.jobs:,} jobs. Adding it again would buy {goodbye.answered:,} answers "
+            f"{screen.counted(goodbye.jobs, 'job')}. Adding it again would buy {answers} "
             f"again, which cost {usd(goodbye.cost_usd)}."
         )
     if not goodbyes:

@@ -74,8 +74,21 @@ def _row(status: dict[str, Any]) -> tuple[str, ...]:
         f"{status['state']}: {waiting}" if waiting else status["state"],
         f"{ended:,} of {status['total']:,}",
         f"{status['failed']:,}",
-        usd(status["cost_usd"]) or "–",
+        _cost(status),
     )
+
+
+def _cost(status: dict[str, Any]) -> str:
+    """Write what is known to be spent, and that more was where a price is unknown."""
+    known = usd(status["cost_usd"]) or "–"
+    if not status["cost_unknown_jobs"]:
+        return known
+    return f"{known} + unknown" if status["cost_usd"] else "unknown"
+
+
+def _unknown(status: dict[str, Any]) -> str:
+    count = status["cost_unknown_jobs"]
+    return f" ({screen.counted(count, 'job')} at an unknown cost)" if count else ""
 
 
 def _tail(name: str, widest: int) -> str:
@@ -165,7 +178,7 @@ def headline(state: dict[str, Any]) -> str:
         f"{ended:,} of {state['total']:,} jobs ended",
         f"{state['failed']:,} failed" if state["failed"] else "",
         f"{state['cancelled']:,} cancelled" if state["cancelled"] else "",
-        f"spent {usd(state['cost_usd'])}" if state["cost_usd"] is not None else "",
+        f"spent {usd(state['cost_usd'])}{_unknown(state)}" if state["cost_usd"] is not None else "",
     ]
     return ", ".join(word for word in words if word)
 

@@ -148,7 +148,7 @@ def _many(bars: Sequence[Bar], now: datetime) -> Picture:
         when = f"{clock(one.start)} to {clock(one.end)}"
         for share, base, kind, said in (
             (one.flying / flying, _TOP + _HIGH, "done", f"{one.flying:,} batches in flight"),
-            (one.answers / answers, below + _HIGH, "fetching", f"{one.answers:,} answers"),
+            (one.answers / answers, below + _HIGH, "fetching", count(one.answers, "answer")),
         ):
             high = round(share * _HIGH, 1)
             if high:

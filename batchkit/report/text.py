@@ -140,7 +140,7 @@ def _said(bar: Bar) -> str:
     if bar.collected is None:
         return f"{bar.state}, {count(bar.jobs, 'job')}"
     lost = bar.failed + bar.again
-    return f"{bar.answered:,} answers" + (f", {lost:,} without" if lost else "")
+    return count(bar.answered, "answer") + (f", {lost:,} without" if lost else "")
 
 
 def _drawn(
@@ -157,7 +157,7 @@ def _many(bars: Sequence[Bar], now: datetime, width: int) -> Iterator[str]:
     """Tell of many batches by stretches of time: how many were in flight, and what came back."""
     found = stretches(bars, now, _STRETCHES)
     most = max(one.flying for one in found)
-    words = [f"{one.flying:,} in flight, {one.answers:,} answers" for one in found]
+    words = [f"{one.flying:,} in flight, {count(one.answers, 'answer')}" for one in found]
     days = found[0].start.astimezone().date() != found[-1].end.astimezone().date()
     seconds = (found[0].end - found[0].start).total_seconds() < 60
     room = max(8, width - 6 - max(map(len, words)) - (19 if days else 8))

@@ -225,5 +225,6 @@ def _spent(status: Mapping[str, Any]) -> str:
     if status["cost_limit_usd"] is not None:
         said += f" of {show(usd(status['cost_limit_usd']))}"
     if status["cost_unknown_jobs"]:
-        said += f" ({status['cost_unknown_jobs']:,} jobs at an unknown cost)"
+        noun = "job" if status["cost_unknown_jobs"] == 1 else "jobs"
+        said += f" ({status['cost_unknown_jobs']:,} {noun} at an unknown cost)"
     return said

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from batchkit import settings
+from batchkit.clock import SystemClock
 from batchkit.model import Json
 from batchkit.money import dollars
+from batchkit.run.status import Gauge
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
 from batchkit.upkeep.statements import Findings, compared
@@ -61,14 +63,15 @@ def verified(
 def _proof(store: Store, run: RunRow, provider: bool) -> Proof:
     found = compared(store, run) if provider else Findings()
     sums = store.audit.sums(run.id)
+    counts = Gauge(store, run.id, SystemClock()).read()  # a draft has no counters
     kinds = ("exact", "bound", "free")
     return Proof(
         id=run.uid,
         name=run.name,
-        total=run.total,
-        completed=run.completed,
-        failed=run.failed,
-        cancelled=run.cancelled,
+        total=counts["total"],
+        completed=counts["completed"],
+        failed=counts["failed"],
+        cancelled=counts["cancelled"],
         outcomes=sum(sums.get(f"{kind}_attempts", 0) for kind in kinds),
         exact_usd=dollars(sums.get("exact_cost", 0)),
         bound_usd=dollars(sums.get("bound_cost", 0)),

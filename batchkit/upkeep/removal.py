@@ -12,6 +12,7 @@ from batchkit.documents import kept
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.money import dollars
+from batchkit.run.status import Gauge
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
 
@@ -53,13 +54,14 @@ def removed(
         gone = [row for row in rows if older_than is None or _ended_before(row, now - older_than)]
         for row in gone:
             _refuse_live(store, row)
+        goodbyes = [_removal(store, row) for row in gone]
         if not dry_run:
             theirs = _copied(store, gone)
             for row in gone:
                 store.runs.remove(row.id)
             if theirs is not None:
                 _drop_copies(store, theirs, now)
-        return [_removal(row) for row in gone]
+        return goodbyes
 
 
 def _copied(store: Store, gone: list[RunRow]) -> set[bytes] | None:
@@ -100,12 +102,13 @@ def _refuse_live(store: Store, run: RunRow) -> None:
         )
 
 
-def _removal(run: RunRow) -> Removal:
+def _removal(store: Store, run: RunRow) -> Removal:
+    counts = Gauge(store, run.id, SystemClock()).read()  # a draft has no counters
     return Removal(
         id=run.uid,
         name=run.name,
-        jobs=run.total,
-        answered=run.completed,
+        jobs=counts["total"],
+        answered=counts["completed"],
         cost_usd=dollars(run.spent),
         results_dir=run.settings.results_dir,
     )
