@@ -16,8 +16,8 @@ from batchkit.errors import ConfigError
 from batchkit.providers import Provider
 from batchkit.simulator import FolderTaken, Outcome, Plan, PortTaken, Simulator
 
-SCALE = 60.0
-"""Simulated seconds in a real one: an hour's batch takes a minute."""
+SCALE = float(os.environ.get("BATCHKIT_DEMO_SCALE") or 60.0)
+"""Simulated seconds in a real one: an hour's batch takes a minute. Tests are in a hurry."""
 
 _FIRST_PORT, _PORTS = 20_000, 10_000
 _BATCH_SECONDS = (120.0, 420.0)

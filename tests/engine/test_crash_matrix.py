@@ -181,6 +181,8 @@ def test_killed_around_a_cancel_what_ran_is_kept_and_paid_once(
     names = ("before cancel", "after cancel", "before the commit of batches.cancel_sent")
     later = ("after the commit of batches.cancel_sent", "before the commit of batches.end")
     for name in (*names, *later, "after the commit of runs.end_waiting"):
+        if not matrix.has((name, 1), provider):
+            continue
         with matrix.case(CANCELLED, provider) as case:
             case.live(max_wait=40_000.0)
             now = case.store.runs.get(case.run).last_progress_at
