@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ BOUND = 400_000
 MODELS = {"openai": "gpt-5-mini", "anthropic": "claude-haiku-4-5"}
 DAY = 86_400.0
 KEY = "sk-night-0123456789abcdef"
+
+WHOLE = bool(os.environ.get("WHOLE_MATRIX"))
+"""Every point with each provider on each database; by itself a point meets one of each."""
 
 Point = tuple[str, int]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import zlib
 from collections.abc import Callable
@@ -15,9 +14,6 @@ from batchkit.simulator import Fault
 from tests.engine import crashes
 from tests.engine.crashes import Case, Point, Scenario, Server
 from tests.engine.tables import Line
-
-WHOLE = bool(os.environ.get("WHOLE_MATRIX"))
-"""Every point with each provider on each database; by itself a point meets one of each."""
 
 QUICK = {"batch_seconds": (12.0, 15.0)}
 
@@ -70,7 +66,7 @@ class Matrix:
         """
         draw = zlib.crc32(point[0].encode())
         mine = provider == "openai" if "stage" in point[0] else (provider == "openai") == draw % 2
-        return WHOLE or (mine and (self._name == "sqlite") == (draw // 2 % 2))
+        return crashes.WHOLE or (mine and (self._name == "sqlite") == (draw // 2 % 2))
 
     def points(self, scenario: Scenario, provider: str, most: int = 1) -> list[Point]:
         """Return the points that a run passes which nobody kills."""

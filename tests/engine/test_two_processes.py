@@ -99,6 +99,7 @@ def test_two_processes_on_one_run_do_each_job_once(
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_process_paused_past_its_lease_cannot_write_and_rejoins(
+    request: pytest.FixtureRequest,
     provider: str,
     fresh: Database,
     tmp_path: Path,
@@ -106,10 +107,16 @@ def test_a_process_paused_past_its_lease_cannot_write_and_rejoins(
     second: Server,
     record_property: Any,
 ) -> None:
-    """Promise 6: SIGSTOP, another takes over and finishes, SIGCONT."""
+    """Promise 6: SIGSTOP, another takes over and finishes, SIGCONT.
+
+    A point is on one of the two databases; with ``WHOLE_MATRIX=1`` on both.
+    """
     bad = {}
+    turn = request.node.callspec.params["fresh"] == "sqlite"
     for number, point in enumerate(PAUSES):
         if provider == "anthropic" and "stage" in point[0]:
+            continue
+        if not crashes.WHOLE and number % 2 == turn:
             continue
         folder = tmp_path / f"case-{number}"
         with crashes.case(PAUSED, provider, fresh(), folder, server) as case:
