@@ -87,8 +87,13 @@ class Driver:
         ended = {name: status[name] for name in ("failed", "cancelled") if status[name]}
         if ending == "waiting":
             why = self._store.runs.get(self._run_id).waiting_detail or ""
-            go_on = "" if "batchkit resume" in why else f" Go on with: {self.command()}"
-            self._console.say(f"Waiting for {status['waiting_for']}: {why}{go_on}", "warn")
+            if "batchkit resume" not in why:
+                # The same limit again would only wait again.
+                raised = status["waiting_for"] == "budget" and self._again is None
+                stop = "" if why.endswith((".", "!", "?")) else "."
+                why += f"{stop} Go on with: {self.command()}"
+                why += " --cost-limit USD" if raised else ""
+            self._console.say(f"Waiting for {status['waiting_for']}: {why}", "warn")
         elif ending == "done" and ended:
             counted = " and ".join(f"{count:,} {name}" for name, count in ended.items())
             again = self.command("retry")

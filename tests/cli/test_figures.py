@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from click.testing import Result
 
 from batchkit import Batch
@@ -29,3 +30,12 @@ def test_a_cost_that_is_not_known_is_not_shown_as_nothing(add: Add, command: Com
     add("free").add_job(prompt="hi", model="claude-nobody-knows", key="a").run()
     assert command("ls").output.splitlines()[-1].endswith("unknown")
     assert "spent $0.00 (1 job at an unknown cost)" in command("status", "free").output
+
+
+def test_a_budget_that_is_too_small_says_the_sum_and_the_command_that_raises_it(
+    add: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = add("tight", "small", "large " * 50_000).set_verbosity("warn")
+    batch.add_cost_limit(usd=0.001).run()
+    said = capsys.readouterr().err.strip()
+    assert " or more. Go on with: batchkit resume tight --cost-limit USD" in said
