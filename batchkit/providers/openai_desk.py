@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.openai.com/v1"
 _FILES = (("output_file_id", "output.jsonl"), ("error_file_id", "errors.jsonl"))
+_UNRUN = (b'"batch_expired"', b'"batch_cancelled"')
+"""What stands in the lines of requests that never ran, which OpenAI's counts leave out: without
+them a torn file of answers would look whole beside the other one."""
+
 _TOKEN = "batchkit_token"
 _UPLOAD_SECONDS = 14 * 24 * 3600
 """How long an upload lives that nobody deletes; the least that Azure takes."""
@@ -203,7 +207,8 @@ class Desk:
         saved = [
             self._save(str(body[field]), to / name) for field, name in _FILES if body.get(field)
         ]
-        return spooling.whole(saved, status.completed + status.failed)
+        unrun = _UNRUN if status.reason in ("expired", "cancelled") else ()
+        return spooling.whole(saved, status.completed + status.failed, unrun)
 
     def cancel(self, ref: str) -> None:
         """Ask for a stop; a batch that ended or is gone needs none."""

@@ -50,15 +50,16 @@ def first_line(response: httpx2.Response) -> bytes:
     return seen
 
 
-def whole(saved: Sequence[Path], at_least: int) -> Download:
+def whole(saved: Sequence[Path], at_least: int, unrun: Sequence[bytes] = ()) -> Download:
     """Return the files as a Download if they hold as many lines as the provider counts.
 
+    A line with one of ``unrun`` in it is none of them: it tells of a request that never ran.
     Raises ProviderGarbled, with what came in ``files``, for a short or torn file: a truncated
     body looks like a complete one where there is no length, or the length of what is left.
     """
     lines = 0
     for path in saved:
-        found, torn = _count(path)
+        found, torn = _count(path, unrun)
         lines += found
         if torn:
             raise _short("A result file breaks off in the middle of a line.", saved)
@@ -87,13 +88,13 @@ def _check_length(response: httpx2.Response) -> None:
         )
 
 
-def _count(path: Path) -> tuple[int, bool]:
+def _count(path: Path, without: Sequence[bytes]) -> tuple[int, bool]:
     """Count the lines that hold something; say whether the last one breaks off."""
     lines, last = 0, b"\n"
     with path.open("rb") as file:
         for raw in file:
             last = raw
-            lines += bool(raw.strip())
+            lines += bool(raw.strip()) and not any(mark in raw for mark in without)
     return lines, bool(last.strip()) and not last.endswith(b"\n") and not _parses(last)
 
 

@@ -137,8 +137,10 @@ def _unknown(store: Store, run: RunRow, name: str, provider: Provider, found: Fi
         return
     account = store.accounts.known(provider.account())
     window = Window(run.first_send_at - _SLACK, _now() + _SLACK)
-    search = provider.carrying(mark_of(run.uid), window, store.batches.refs(account.id))
-    tokens = {batch.token: batch.ref for batch in store.batches.of_run(run.id)}
+    mine = store.batches.of_run(run.id)
+    refused = {ref for batch in mine for ref in batch.refused_refs}  # by the provider's queue
+    search = provider.carrying(mark_of(run.uid), window, store.batches.refs(account.id) | refused)
+    tokens = {batch.token: batch.ref for batch in mine}
     for one in search.candidates:
         twin = tokens.get(one.token)
         why = f"a twin of {twin}" if one.token in tokens else "not in the books at all"

@@ -77,6 +77,16 @@ def test_a_twin_of_a_batch_is_found(run: str, command: Callable[..., Result]) ->
     assert "is of this run, and a twin of elsewhere" in result.stdout
 
 
+def test_a_batch_that_the_queue_refused_and_that_went_again_is_no_twin(
+    run: str, command: Callable[..., Result]
+) -> None:
+    _write(
+        "UPDATE batches SET refused_refs = json_array(ref), ref = 'again' "
+        "WHERE id = (SELECT max(id) FROM batches)"
+    )
+    assert "a twin of" not in command("verify", run, "--provider").stdout
+
+
 def test_another_runs_batches_are_none_of_ours(
     run: str, providers: Any, command: Callable[..., Result]
 ) -> None:

@@ -86,6 +86,22 @@ def test_a_failed_batch_has_nothing_to_bring(
     assert openai.download("b", tmp_path).files == ()
 
 
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_lines_of_what_never_ran_make_no_torn_file_of_answers_whole(
+    openai: OpenAIResponses, script: Script, tmp_path: Path, end: str
+) -> None:
+    """OpenAI counts what ran; what did not has its lines in the other file."""
+    unrun = b'{"custom_id":"t-%d","response":null,"error":{"code":"batch_' + end.encode() + b'"}}\n'
+    counts = {"total": 4, "completed": 2, "failed": 0}
+    whole, other = LINES[: LINES.index(b"t-2") - 14], unrun % 2 + unrun % 3
+    for torn in (b"", whole[: whole.index(b"\n") + 1]):
+        script.says(completed(status=end, request_counts=counts), Say(torn), Say(other))
+        with pytest.raises(ProviderGarbled, match="lines of 2"):
+            openai.download("b", tmp_path)
+    script.says(completed(status=end, request_counts=counts), Say(whole), Say(other))
+    assert openai.download("b", tmp_path).lines == 2
+
+
 def test_an_empty_error_file_is_fine(
     openai: OpenAIResponses, script: Script, tmp_path: Path
 ) -> None:
