@@ -259,8 +259,8 @@ def unbounded(data: Json, price: Price | None) -> str | None:
     if price is None:
         return (
             f"The price of {data['model']!r} ({data['provider']}) is not known, and the run has a "
-            'cost limit: give price={"input": …, "output": …} (USD per million tokens, as billed '
-            "in batch), or leave add_cost_limit out."
+            'cost limit: check the name, or give price={"input": …, "output": …} (USD per million '
+            "tokens, as billed in batch), or leave add_cost_limit out."
         )
     extras = pricing.priced_extras(data.get("params") or {}, data.get("extra_body"))
     if extras:
