@@ -64,13 +64,6 @@ class Bits:
         for number in (*range(first, min(whole * 8, end)), *range(max(after * 8, first), end)):
             self._bits[number >> 3] |= 1 << (number & 7)
 
-    def holds_all(self, end: int) -> bool:
-        """Say whether every number below ``end`` is in it."""
-        whole = end // 8
-        if len(self._bits) < -(-end // 8) or self._bits[:whole].count(0xFF) != whole:
-            return False
-        return all(number in self for number in range(whole * 8, end))
-
     def __contains__(self, number: int) -> bool:
         return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] & 1 << (number & 7))
 

@@ -147,14 +147,6 @@ class Jobs:
                 return
             at = page[-1].seq + 1
 
-    def templates_in(self, lane_id: int, lo: int, hi: int) -> dict[int, int]:
-        """Return the template's id of each job of ``[lo, hi)``, by its place."""
-        query = select(jobs.c.seq, jobs.c.template_id).where(
-            jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi
-        )
-        with self._database.read() as connection:
-            return {row.seq: row.template_id for row in connection.execute(query)}
-
     def pick(self, lane_id: int, seqs: Sequence[int]) -> list[JobRow]:
         """Return single jobs of a lane, in order."""
         rows: list[JobRow] = []
