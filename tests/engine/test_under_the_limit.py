@@ -155,7 +155,9 @@ class Scene:
                 if not run.is_done:
                     self.night.store.runs.wake(run.id, self.clock.now(), {"cost_limit": limit})
             case ("fault", call, error, accept):
-                self.fake.fail(call, ERRORS[error](), accept=accept and call != "find")
+                # What surely never arrived was not accepted: no adapter says so of what may have.
+                may_be = call != "find" and error != "never arrived"
+                self.fake.fail(call, ERRORS[error](), accept=accept and may_be)
 
     def tick(self, which: int) -> None:
         """Let a worker make one pass; a new one takes the place of a dead one."""
