@@ -37,9 +37,11 @@ def mixed(add: Add) -> str:
 
 
 @pytest.fixture
-def flying(add: Add) -> str:
-    """A run whose batch is at the provider."""
-    return add("flying", *PROMPTS).submit().id
+def flying(add: Add, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run whose batch is at the provider, and is not asked for within the submit."""
+    with monkeypatch.context() as patch:
+        patch.setenv("BATCHKIT_PACE", "20")
+        return add("flying", *PROMPTS).submit().id
 
 
 @pytest.fixture
