@@ -168,6 +168,7 @@ class Engine:
     ) -> Ending:
         for worker in self._workers.values():
             worker.submitter.feel(waits=False)
+            worker.submitter.is_told_to_leave = stop.is_set
         for _ in range(_MOST_PASSES):
             if not self.tick(run_ids) or stop.is_set():
                 break
@@ -289,6 +290,7 @@ class Engine:
                 daemon=True,
             )
             worker.thread = thread
+            worker.submitter.is_told_to_leave = leave.is_set
             thread.start()
             threads[name] = thread
         return threads

@@ -88,6 +88,7 @@ class Submitter:
         self._clock = clock
         self._heard: tuple[datetime, datetime, float] | None = None
         self._lists = False
+        self.is_told_to_leave: Callable[[], bool] = bool
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:
         """Look up what is unclear, send what is sealed, then cut and send while there is room."""
@@ -133,6 +134,8 @@ class Submitter:
         """Claim each batch that is due and make one step with it."""
         acted = 0
         for batch in self._store.batches.due(ids, self._provider.name, now, [state]):
+            if self.is_told_to_leave():
+                break
             lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
@@ -144,7 +147,7 @@ class Submitter:
         return acted
 
     def _fill(self, run: RunRow, now: datetime, report: Report) -> None:
-        while True:
+        while not self.is_told_to_leave():
             sealed = self._cutter.next_batch(run.id, now)
             report.acted += sealed.settled
             if sealed.batch_id is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -110,6 +111,25 @@ def test_an_expired_batch_keeps_what_was_answered_and_only_the_rest_goes_again(
     assert night.drive() == "done"
     assert night.run.completed == 10
     assert [batch.count for batch in night.store.batches.of_run(night.run_id)] == [10, 1]
+    assert night.fake.ledger.bought_twice() == []
+    night.verify()
+
+
+def test_a_detach_in_the_middle_of_a_pass_sends_no_more_batches(night: Night) -> None:
+    """Ctrl-C while the third of ten batches is created: the call in hand is the last one."""
+    night.start(10, items_per_batch=1, max_parallel_batches=10)
+    stop, create = threading.Event(), night.fake.create
+
+    def third(*given: Any) -> Any:
+        made = create(*given)
+        if night.fake.calls["create"] == 3:
+            stop.set()
+        return made
+
+    night.fake.create = third  # type: ignore[assignment,method-assign]
+    night.engine().drive([night.run_id], stop=stop, once=True)
+    assert night.fake.calls["create"] == 3
+    assert night.drive() == "done"
     assert night.fake.ledger.bought_twice() == []
     night.verify()
 
