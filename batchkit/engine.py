@@ -169,6 +169,7 @@ class Engine:
         for worker in self._workers.values():
             worker.submitter.feel(waits=False)
             worker.submitter.is_told_to_leave = stop.is_set
+            worker.poller.look_at_all()
         for _ in range(_MOST_PASSES):
             if not self.tick(run_ids) or stop.is_set():
                 break

@@ -48,6 +48,11 @@ class Poller:
         self._pace = pace
         self._outlook = Outlook(store, account, pace)
         self._listed_from: datetime | None = None
+        self._looks_at_all = False
+
+    def look_at_all(self) -> None:
+        """Ask for every running batch the next time, due or not: somebody wants to know now."""
+        self._looks_at_all = True
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
         """Ask every running batch that is due; return how many moved.
@@ -56,13 +61,17 @@ class Poller:
         comes along, so that next time they are due together; only ends are asked for singly.
         """
         by_id = {run.id: run for run in runs}
-        due = self._running(list(by_id), now)
+        until = now + _ANY_TIME if self._looks_at_all else now
+        self._looks_at_all = False
+        due = self._running(list(by_id), until)
         if not due:
             return 0
         running = self._running(list(by_id), now + _ANY_TIME)
         told = self._listed(running, now)
         moved = 0
-        for batch in [*due, *self._soon(running, told, now)]:
+        asked = {batch.id for batch in due}
+        soon = self._soon(running, told, now)
+        for batch in [*due, *(one for one in soon if one.id not in asked)]:
             lease = self._store.leases.claim(batch.id, self._owner, now)
             if lease is None:
                 continue
