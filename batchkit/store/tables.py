@@ -301,6 +301,35 @@ batches = Table(
     sqlite_autoincrement=True,
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id"), nullable=False),
+    Column("run_id", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("keep", Boolean, nullable=False, server_default=text("false")),
+    Column("released_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    CheckConstraint("deleted_at IS NULL OR released_at IS NOT NULL", name="deleted_was_released"),
+    UniqueConstraint("account_id", "ref"),
+    sqlite_autoincrement=True,
+)
+
+loans = Table(
+    "loans",
+    metadata,
+    Column("batch_id", Integer, primary_key=True, autoincrement=False),
+    Column("upload_id", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Integer, nullable=False),
+    Index("ix_loans_upload", "upload_id"),
+)
+
 members = Table(
     "members",
     metadata,
