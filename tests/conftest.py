@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from tests import postgres
 from tests.engine import tables
 
 _SCRUBBED = ("ANTHROPIC_", "BATCHKIT_", "OPENAI_", "PG", "XDG_", "ALEMBIC_")
+_NUMBERS = itertools.count(1)
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 # A busy machine is no failure, and CI says the same twice.
@@ -37,15 +39,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where tests stand: pytest's own numbering would look through all of them each time."""
+    folder = tmp_path_factory.mktemp("places")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, places: Path) -> None:
     """No keys, no settings, no .env: an empty home and an empty working directory."""
     for name in list(os.environ):
         if name.startswith(_SCRUBBED) or name.lower() in _PROXIES:
             monkeypatch.delenv(name)
-    place = tmp_path_factory.mktemp("place")
+    place = places / str(next(_NUMBERS))
+    place.mkdir()
     for folder in ("home", "work"):
         (place / folder).mkdir()
     monkeypatch.setenv("HOME", str(place / "home"))
