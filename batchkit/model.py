@@ -166,10 +166,22 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A document with its bytes in hand, as the adapter encodes it."""
+    """A document with its bytes in hand, as the adapter encodes it.
+
+    With a ``ref`` it was uploaded: the request names that, and ``data`` may be empty.
+    """
 
     document: Document
     data: bytes
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A document that a provider took for requests to name. ``life``: how long, if it was said."""
+
+    ref: str
+    life: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +264,7 @@ class Errored:
     """The request was turned away or broke; not billed unless ``usage`` is there.
 
     ``kind`` sorts it: ``invalid`` (never again as it is), ``overloaded``, ``rate_limited``,
-    ``server_error``, ``account``, ``content_filter``.
+    ``server_error``, ``account``, ``content_filter``, ``file`` (an uploaded file it names is gone).
     """
 
     custom_id: str
@@ -444,4 +456,5 @@ class RunSpec:
     prompt_caching: Literal["auto", "off"] = "auto"
     on_bad_input: Literal["raise", "fail"] = "raise"
     keep_provider_files: bool = False
+    share_documents: Literal["auto", "off"] = "auto"
     verbosity: str = "info"

@@ -24,6 +24,7 @@ _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 _ERRORED = {
     "invalid": Code.INVALID_REQUEST,
+    "file": Code.INVALID_REQUEST,
     "content_filter": Code.CONTENT_FILTER,
     "overloaded": Code.OVERLOADED,
     "rate_limited": Code.RATE_LIMITED,
@@ -33,7 +34,7 @@ _ERRORED = {
 _UNFINISHED = ("pause", "in_progress", "queued", "steered", "max_messages", "cancelled", "failed")
 """Words for an answer that is none yet; a word nobody knows counts as an end, as servers vary."""
 
-_NEVER_AGAIN = ("invalid", "content_filter")
+_NEVER_AGAIN = ("invalid", "content_filter", "file")
 
 
 @dataclass(frozen=True, slots=True)

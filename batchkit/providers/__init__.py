@@ -6,6 +6,7 @@ Built-in adapters come in by the entry-point group ``batchkit.providers``, as an
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from datetime import timedelta
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,13 +14,16 @@ from typing import Protocol, runtime_checkable
 from batchkit.errors import ProviderNotFoundError
 from batchkit.model import (
     Account,
+    Attachment,
     BatchStatus,
     Created,
+    Document,
     Download,
     Limits,
     Outcome,
     Request,
     Search,
+    Shared,
     Spool,
     Traits,
     Window,
@@ -120,6 +124,26 @@ class Surveyor(Protocol):
 
         Of the others it says nothing: they are polled. The status is what ``poll`` would return.
         """
+        ...
+
+
+@runtime_checkable
+class Sharer(Protocol):
+    """What a provider may have besides: a document can be uploaded once, and named in requests.
+
+    ``encode`` then writes the ref of an attachment that has one.
+    """
+
+    def shares(self, document: Document) -> bool:
+        """Say whether requests can name this one; False where nobody knows what the server does."""
+        ...
+
+    def share(self, attachment: Attachment, life: timedelta) -> Shared:
+        """Upload it, to go by itself after ``life``: one attempt, no retry."""
+        ...
+
+    def unshare(self, ref: str) -> None:
+        """Delete what was uploaded; gone already is no error."""
         ...
 
 

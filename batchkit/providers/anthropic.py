@@ -9,18 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from batchkit import sharing
 from batchkit.errors import ProviderError, ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import (
     Account,
+    Attachment,
     BatchStatus,
     Candidate,
     Created,
+    Document,
     Download,
     Json,
     Limits,
     Outcome,
     Request,
     Search,
+    Shared,
     Spool,
     Traits,
     Window,
@@ -268,6 +272,30 @@ class Anthropic:
         except ProviderRefused as error:
             return rows.refused("ask", error)
         return anthropic_answers.message_outcome("ask", got.body, got.headers.get("request-id"))
+
+    def shares(self, document: Document) -> bool:
+        """Say whether requests can name this one: PDFs and images, at Anthropic's own API."""
+        return document.kind != "text" and keys.is_own(self._base(), BASE_URL)
+
+    def share(self, attachment: Attachment, life: timedelta) -> Shared:
+        """Upload a document that requests will name."""
+        document, seconds = attachment.document, calls.for_upload(len(attachment.data))
+        name = sharing.upload_name(document)
+        with self._routed(), self._calling(seconds, creating=True) as call:
+            raw = self._client().files.with_raw_response.upload(
+                file=(name, attachment.data, document.media_type),
+                expires_in_seconds=int(life.total_seconds()),
+                timeout=self._wait(calls.CREATE_SECONDS),
+            )
+            got = calls.reply(call, raw.http_response)
+        return calls.shared(call, got, "size_bytes", len(attachment.data))
+
+    def unshare(self, ref: str) -> None:
+        """Delete what was uploaded; gone already is no error."""
+        with calls.tolerating(404), self._calling():
+            self._client().files.with_raw_response.delete(
+                ref, timeout=self._wait(calls.POLL_SECONDS)
+            )
 
     def close(self) -> None:
         """Close the connections; the next call opens others."""

@@ -131,15 +131,21 @@ def _marked_last(blocks: list[Json]) -> list[Json]:
 
 def _block(attachment: Attachment, citations: bool) -> Json:
     document = attachment.document
-    encoded = {"type": "base64", "media_type": document.media_type}
     if document.kind == "image":
-        return {"type": "image", "source": {**encoded, "data": base64_text(attachment)}}
+        return {"type": "image", "source": _source(attachment)}
     if document.kind == "text":
         text = {"type": "text", "media_type": "text/plain", "data": plain_text(attachment)}
         made: Json = {"type": "document", "source": text}
     else:
-        made = {"type": "document", "source": {**encoded, "data": base64_text(attachment)}}
+        made = {"type": "document", "source": _source(attachment)}
     made["title"] = document.name[:_TITLE]
     if citations:
         made["citations"] = {"enabled": True}
     return made
+
+
+def _source(attachment: Attachment) -> Json:
+    if attachment.ref is not None:
+        return {"type": "file", "file_id": attachment.ref}
+    media_type = attachment.document.media_type
+    return {"type": "base64", "media_type": media_type, "data": base64_text(attachment)}

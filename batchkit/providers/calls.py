@@ -24,7 +24,7 @@ from batchkit.errors import (
     ProviderRefused,
     ProviderUnavailable,
 )
-from batchkit.model import Json
+from batchkit.model import Json, Shared
 from batchkit.providers import deadlines
 from batchkit.providers.deadlines import Deadline
 
@@ -196,6 +196,15 @@ def ref_of(call: Call, got: Reply) -> str:
     if not isinstance(ref, str) or not ref.strip():
         raise ProviderGarbled(f"{call.name} answered without an id.", maybe=call.creating)
     return ref
+
+
+def shared(call: Call, got: Reply, counted: str, size: int) -> Shared:
+    """Return an upload; a reply that counts other bytes than we sent is none."""
+    told = got.body.get(counted)
+    if isinstance(told, int) and told and told != size:
+        raise ProviderGarbled(f"{call.name} counts {told} bytes of {size} that were sent.")
+    made, ends = moment(got.body.get("created_at")), moment(got.body.get("expires_at"))
+    return Shared(ref_of(call, got), ends - made if made and ends else None)
 
 
 def from_status(call: Call, response: httpx2.Response) -> ProviderError:

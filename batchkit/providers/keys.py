@@ -59,6 +59,21 @@ def own_url(base: str, given: str) -> str | None:
     return f"{here.scheme}://{here.netloc}{there.path}{query}"
 
 
+def is_own(base: str, default: str) -> bool:
+    """Say whether a URL is the provider's own, with a region in front or not, or this machine's.
+
+    What listens on this machine stands in for the provider: a simulator, a recorder, a proxy.
+    """
+    host, own = urlsplit(base).hostname or "", urlsplit(default).hostname or ""
+    return host == own or host.endswith(f".{own}") or is_here(base)
+
+
+def is_here(base: str) -> bool:
+    """Say whether a URL is one of this machine."""
+    host = urlsplit(base).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:
     return url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80)
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchkit.model import (
     Account,
+    Attachment,
     BatchStatus,
     Created,
+    Document,
     Download,
     Json,
     Limits,
     Outcome,
     Request,
     Search,
+    Shared,
     Spool,
     Traits,
     Window,
@@ -142,6 +146,18 @@ class OpenAIResponses:
         body = openai_bodies.responses_body(request)
         return self._desk.ask(self.traits.endpoint, body, openai_answers.responses_outcome)
 
+    def shares(self, document: Document) -> bool:
+        """Say whether requests can name this one: PDFs and images, at OpenAI's own API."""
+        return document.kind != "text" and self._desk.has_files(here=True)
+
+    def share(self, attachment: Attachment, life: timedelta) -> Shared:
+        """Upload a document that requests will name."""
+        return self._desk.share(attachment, life)
+
+    def unshare(self, ref: str) -> None:
+        """Delete what was uploaded; gone already is no error."""
+        self._desk.unstage(ref)
+
     def close(self) -> None:
         """Close the connections; the next call opens others."""
         self._desk.close()
@@ -237,6 +253,21 @@ class OpenAIChat:
         return self._desk.ask(
             self.traits.endpoint, self._body(request), openai_answers.chat_outcome
         )
+
+    def shares(self, document: Document) -> bool:
+        """Say whether requests can name this one: PDFs, at OpenAI's own API.
+
+        What else speaks this, on this machine or elsewhere, may know no files in requests.
+        """
+        return document.kind == "pdf" and self._desk.has_files(here=False)
+
+    def share(self, attachment: Attachment, life: timedelta) -> Shared:
+        """Upload a document that requests will name."""
+        return self._desk.share(attachment, life)
+
+    def unshare(self, ref: str) -> None:
+        """Delete what was uploaded; gone already is no error."""
+        self._desk.unstage(ref)
 
     def close(self) -> None:
         """Close the connections; the next call opens others."""

@@ -66,7 +66,11 @@ def _responses_part(attachment: Attachment) -> Json:
     if document.kind == "text":
         return {"type": "input_text", "text": titled_text(attachment)}
     if document.kind == "image":
-        return {"type": "input_image", "image_url": _data_url(attachment), "detail": "auto"}
+        named = {"file_id": attachment.ref} if attachment.ref else None
+        shown = named or {"image_url": _data_url(attachment)}
+        return {"type": "input_image", **shown, "detail": "auto"}
+    if attachment.ref is not None:
+        return {"type": "input_file", "file_id": attachment.ref}
     return {"type": "input_file", "filename": document.name, "file_data": _data_url(attachment)}
 
 
@@ -88,6 +92,8 @@ def _chat_part(attachment: Attachment) -> Json:
         return {"type": "text", "text": titled_text(attachment)}
     if document.kind == "image":
         return {"type": "image_url", "image_url": {"url": _data_url(attachment)}}
+    if attachment.ref is not None:
+        return {"type": "file", "file": {"file_id": attachment.ref}}
     file = {"filename": document.name, "file_data": _data_url(attachment)}
     return {"type": "file", "file": file}
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Container
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from batchkit import settings
+from batchkit import settings, sharing
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import (
     Account,
+    Attachment,
     BatchStatus,
     Candidate,
     Created,
@@ -19,6 +21,7 @@ from batchkit.model import (
     Json,
     Outcome,
     Search,
+    Shared,
     Spool,
     Window,
 )
@@ -106,6 +109,25 @@ class Desk:
         if self.base_url() != BASE_URL and "azure.com" not in self.base_url():
             return openai.omit
         return {"anchor": "created_at", "seconds": _UPLOAD_SECONDS}
+
+    def has_files(self, *, here: bool) -> bool:
+        """Say whether requests can name files: at OpenAI's own; ``here``: on this machine, too."""
+        url = self.base_url()
+        return keys.is_own(url, BASE_URL) and (here or not keys.is_here(url))
+
+    def share(self, attachment: Attachment, life: timedelta) -> Shared:
+        """Upload a document that requests will name."""
+        document, seconds = attachment.document, calls.for_upload(len(attachment.data))
+        name = sharing.upload_name(document)
+        with self._routed(), self._calling(seconds, creating=True) as call:
+            raw = self._client().files.with_raw_response.create(
+                file=(name, attachment.data, document.media_type),
+                purpose="user_data",
+                expires_after={"anchor": "created_at", "seconds": int(life.total_seconds())},
+                timeout=self._wait(calls.CREATE_SECONDS),
+            )
+            got = calls.reply(call, raw.http_response)
+        return calls.shared(call, got, "bytes", len(attachment.data))
 
     def unstage(self, file_ref: str) -> None:
         """Delete an uploaded file; gone already is no error."""

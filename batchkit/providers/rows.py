@@ -11,6 +11,7 @@ import orjson
 
 from batchkit.errors import ProviderRefused
 from batchkit.model import Download, Errored, Json, Outcome, Unreadable
+from batchkit.sharing import is_lost
 
 # Anchored on a bare quote: inside a JSON string the quotes of a quoted line are escaped.
 _ID = re.compile(rb'(?<!\\)"custom_id"\s*:\s*"([\w.:\-]{1,128})"')
@@ -117,11 +118,15 @@ def errored(
     if not isinstance(error, dict):
         error = {"message": str(error)} if error else {}
     code, kind = word(error.get("code")), word(error.get("type"))
+    details = error.get("details")
+    code = code or (word(details.get("error_code")) if isinstance(details, dict) else None)
+    message = word(error.get("message") or error.get("detail")) or "The provider gave no reason."
+    sort = kind_of(status, code, kind)
     return Errored(
         custom_id=custom_id,
-        kind=kind_of(status, code, kind),
+        kind="file" if sort == "invalid" and is_lost(code, message) else sort,
         code=code or kind or (f"http_{status}" if status else "unknown"),
-        message=word(error.get("message") or error.get("detail")) or "The provider gave no reason.",
+        message=message,
         status=status,
         request_id=request_id,
     )

@@ -37,6 +37,7 @@ from batchkit.store.rows import (
 )
 from batchkit.store.runs import Opening, Runs
 from batchkit.store.surveys import Surveys
+from batchkit.store.uploads import NewUpload, UploadRow, Uploads
 
 
 class Store:
@@ -68,6 +69,7 @@ class Store:
         self.histories = Histories(self.database)
         self.raws = Raws(self.database)
         self.papers = Papers(self.database)
+        self.uploads = Uploads(self.database)
         self.audit = Audit(self.database)
         self.reports = Reports(self.database)
 
@@ -92,6 +94,7 @@ __all__ = [
     "Member",
     "NewJob",
     "NewPrefix",
+    "NewUpload",
     "Opening",
     "Outlet",
     "Raw",
@@ -100,5 +103,6 @@ __all__ = [
     "Seal",
     "Settled",
     "Store",
+    "UploadRow",
     "migrate",
 ]

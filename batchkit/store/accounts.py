@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import case, func, or_, select, update
 
-from batchkit.model import Account, Json
+from batchkit.model import LIVE_STATES, Account, Json
 from batchkit.store.database import Database, insert_new
 from batchkit.store.rows import AccountRow, made
-from batchkit.store.tables import accounts, batches, lanes
+from batchkit.store.tables import accounts, batches, lanes, loans, uploads
 
 
 class Accounts:
@@ -76,6 +76,14 @@ class Accounts:
                 connection.execute(
                     update(table).where(table.c.account_id == old_id).values(account_id=new_id)
                 )
+            # What a batch names that the new key sees, it sees as well; of the rest nobody knows.
+            seen = select(loans.c.upload_id).join(batches, batches.c.id == loans.c.batch_id)
+            seen = seen.where(batches.c.account_id == new_id, batches.c.state.in_(LIVE_STATES))
+            connection.execute(
+                update(uploads)
+                .where(uploads.c.account_id == old_id, uploads.c.id.in_(seen))
+                .values(account_id=new_id)
+            )
 
     def answered(self, account_id: int) -> None:
         """Note that the provider answers: no back-off, not unreachable."""

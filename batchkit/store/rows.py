@@ -303,7 +303,8 @@ class Seal:
     """A spooled batch that asks to be sealed, with the jobs that could not come along.
 
     ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files. ``marks``
-    are the prefixes that are marked in it.
+    are the prefixes that are marked in it,
+    ``uploads`` the ids of those that its lines name.
     """
 
     lane: LaneRow
@@ -326,6 +327,7 @@ class Seal:
     absent: Sequence[int] = ()
     members: Sequence[Member] = ()
     marks: Json | None = None
+    uploads: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

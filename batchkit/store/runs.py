@@ -25,13 +25,18 @@ from batchkit.store.tables import (
     events,
     jobs,
     lanes,
+    loans,
     members,
     prefixes,
     runs,
     templates,
+    uploads,
 )
 
 LIVE = ("sealed", "submitting", "running", "ended")
+
+_OWNED = (attempts, members, jobs, loans, batches, events, templates, prefixes, lanes)
+"""What goes with its run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +295,9 @@ class Runs:
     def remove(self, run_id: int) -> None:
         """Delete a run and everything of it; the caller has made sure that nothing is live."""
         with self._database.write() as connection:
-            for table in (attempts, members, jobs, batches, events, templates, prefixes, lanes):
+            gone = (uploads.c.run_id == run_id, uploads.c.deleted_at.is_not(None))
+            connection.execute(delete(uploads).where(*gone))
+            for table in _OWNED:
                 connection.execute(delete(table).where(table.c.run_id == run_id))
             connection.execute(delete(runs).where(runs.c.id == run_id))
 

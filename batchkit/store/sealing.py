@@ -12,6 +12,7 @@ from batchkit.store import local
 from batchkit.store.events import note
 from batchkit.store.rows import LaneRow, Seal
 from batchkit.store.runs import LIVE, close_if_done
+from batchkit.store.uploads import borrow
 from batchkit.store.tables import batches, lanes, members, prefixes, runs
 
 
@@ -35,6 +36,8 @@ def seal(connection: Connection, seal: Seal, now: datetime) -> int:
     batch_id = _insert(connection, seal, now) if seal.count else None
     if seal.members and batch_id is not None:
         _take_members(connection, seal, batch_id)
+    if batch_id is not None and seal.uploads:
+        _borrow(connection, lane.run_id, batch_id, seal)
     if seal.failed:
         close_if_done(connection, lane.run_id, now)
     if batch_id is None:
@@ -148,6 +151,11 @@ def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
         .returning(batches.c.id)
     )
     return int(made_row.scalar_one())
+
+
+def _borrow(connection: Connection, run_id: int, batch_id: int, seal: Seal) -> None:
+    if not borrow(connection, batch_id, run_id, sorted(seal.uploads)):
+        raise Refused
 
 
 def _chunks(items: list[int], size: int = 500) -> list[list[int]]:
