@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from batchkit import caching, documents, outputs, pricing, rawfiles, requests
+from batchkit import caching, documents, outputs, pricing, rawfiles, requests, sharing
 from batchkit.caching import Warmth
 from batchkit.errors import (
     ProviderError,
@@ -312,6 +312,10 @@ class Collector:
             return self._unrun(case, so_far, outcome.reason)
         if isinstance(outcome, Errored) and outcome.kind == "account":
             self._store.accounts.block(self._account.id, case.now, outcome.message)
+        if isinstance(outcome, Errored) and outcome.kind == "file":
+            lost = self._file_lost(case, job, so_far, outcome.message)
+            if lost is not None:
+                return lost
         rules = Rules(
             most_attempts=int(template.get("max_attempts") or case.run.settings.max_attempts)
         )
@@ -326,6 +330,15 @@ class Collector:
         if run.cancel_requested_at or case.batch.cancel_requested_at:
             return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
         return outputs.not_run(reason, so_far)
+
+    def _file_lost(self, case: _Case, job: JobRow, so_far: Json, said: str) -> Verdict | None:
+        """Let a job go again that named an upload which was gone; None if it named none of ours."""
+        keys = {sharing.key_of(one) for one in requests.documents_of(job.documents)}
+        if not keys or not self._store.uploads.lost(case.batch.id, keys, said, case.now):
+            return None
+        if case.run.cancel_requested_at or case.batch.cancel_requested_at:
+            return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
+        return outputs.file_lost(said, so_far)
 
     def _without_line(self, case: _Case, job: JobRow, lines: _Lines) -> Settled:
         """Say what became of a job that the provider's files do not mention."""
@@ -346,6 +359,10 @@ class Collector:
         """The provider turned the whole batch away: nothing ran, nothing is billed."""
         batch = case.batch
         said = batch.error_message or batch.error_code or "the provider turned the batch away"
+        if sharing.is_lost(batch.error_code, said):
+            lost = self._file_lost(case, job, case.changes.get(job.seq, {}), said)
+            if lost is not None:
+                return _row(case, job, lost, None, 0, CostKind.FREE)
         verdict = Verdict("failed", Code.INVALID_REQUEST, said, ran=False)
         return _row(case, job, verdict, None, 0, CostKind.FREE)
 

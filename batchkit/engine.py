@@ -303,6 +303,7 @@ class Engine:
                     self._moved.set()
                 else:
                     self._clock.wait(self._nap(run_ids, worker), leave)
+            worker.submitter.clear_away()  # a run that was cancelled ends behind the worker's back
         except BaseException as error:  # noqa: BLE001 -- carried to the caller's thread, raised there
             worker.error = error
 
@@ -342,6 +343,7 @@ class Engine:
         moved += worker.collector.run_once(runs, now)
         report = worker.submitter.run_once(self._open_runs(run_ids), now)
         worker.hindrances = report.hindrances
+        worker.submitter.clear_away()
         return moved + report.acted
 
     def _open_runs(self, run_ids: Sequence[int]) -> list[RunRow]:

@@ -19,6 +19,9 @@ MOST_RAISES = 2
 MOST_UNRUN = 5
 """How often a request goes again that the provider never started; each time costs nothing."""
 
+LOST = "lost_uploads"
+"""Among a job's changes: how many uploads of its documents were lost."""
+
 _LONGEST_NOTE = 1_500
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
@@ -184,6 +187,13 @@ def judge(
             return not_run(outcome.reason, so_far)
         case Unreadable():
             return Verdict("failed", Code.UNREADABLE, outcome.problem)
+
+
+def file_lost(said: str, so_far: Mapping[str, Any]) -> Verdict:
+    """Decide about a request that named an upload the provider has no more: free, so again."""
+    changes = {**_kept(so_far), LOST: int(so_far.get(LOST, 0)) + 1}
+    why = f"its document was uploaded for many, and gone at the provider: {said}"
+    return Verdict("again", Code.NOT_RUN, why, changes, ran=False)
 
 
 def not_run(reason: str, so_far: Mapping[str, Any]) -> Verdict:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
-from batchkit import requests
+from batchkit import outputs, requests
 from batchkit.model import Document, Json
 
 LEAST_SIZE = 10_000
@@ -32,9 +32,6 @@ TO_SEND = timedelta(hours=28)
 
 MOST_LOST = 2
 """Uploads of one job's document that may be lost: from then on it goes in the line."""
-
-LOST = "lost_uploads"
-"""Among a job's changes: how many were lost."""
 
 Key: TypeAlias = tuple[str, str]
 """What is sent (hash and pages), and the name under which the model sees it."""
@@ -91,7 +88,7 @@ def is_lost(code: str | None, message: str | None) -> bool:
 
 def goes_in_line(changes: Mapping[str, object]) -> bool:
     """Say whether a job has lost enough uploads."""
-    lost = changes.get(LOST)
+    lost = changes.get(outputs.LOST)
     return isinstance(lost, int) and lost >= MOST_LOST
 
 

@@ -44,7 +44,8 @@ class Batch:
     says what becomes of jobs whose content changed since: ``"error"``, ``"keep"``, ``"replace"``;
     ``canary=20`` sends 20 jobs first, across sizes and models, and the rest when their answers are
     good (a tenth after ``canary_wait``); ``canary="realtime"`` asks them now, at full price.
-    ``prompt_caching="off"`` has no shared prefix cached first even where that would save money.
+    ``prompt_caching="off"`` has no shared prefix cached first even where that would save money,
+    ``share_documents="off"`` puts a file into every request that asks about it.
     ``on_bad_input="fail"`` turns a document that cannot be sent into a failed job.
     ``keep_files`` copies documents beside the database, so that an inbox may move;
     ``keep_provider_files`` leaves uploads at the provider once their batch is collected. ``clock``
@@ -65,6 +66,7 @@ class Batch:
         max_attempts: int = 3,
         max_usd_per_job: float | None = None,
         prompt_caching: Literal["auto", "off"] = "auto",
+        share_documents: Literal["auto", "off"] = "auto",
         canary: int | Literal["realtime"] | None = None,
         canary_wait: str | float = "30m",
         on_bad_input: Literal["raise", "fail"] = "raise",
@@ -89,6 +91,7 @@ class Batch:
             canary=wishes.canary(canary),
             canary_wait_s=wishes.seconds("canary_wait", canary_wait),
             prompt_caching=wishes.one_of("prompt_caching", prompt_caching, ("auto", "off")),
+            share_documents=wishes.one_of("share_documents", share_documents, ("auto", "off")),
             on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
             on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
             keep_files=wishes.one_of("keep_files", keep_files, (True, False)),

@@ -37,6 +37,7 @@ class Wishes:
     max_attempts: int = 3
     max_usd_per_job: int | None = None
     prompt_caching: Literal["auto", "off"] = "auto"
+    share_documents: Literal["auto", "off"] = "auto"
     canary: int | Literal["realtime"] | None = None
     canary_wait_s: float = canaries.WAIT
     on_bad_input: Literal["raise", "fail"] = "raise"
@@ -73,6 +74,7 @@ class Wishes:
                 max_attempts=self.max_attempts,
                 max_usd_per_job=self.max_usd_per_job,
                 prompt_caching=self.prompt_caching,
+                share_documents=self.share_documents,
                 on_bad_input=self.on_bad_input,
                 keep_provider_files=self.keep_provider_files,
                 verbosity=self.verbosity,

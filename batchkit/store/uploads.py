@@ -7,7 +7,7 @@ batch names is not deleted, and one that is to be deleted is not named.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -102,16 +102,41 @@ class Uploads:
         draft = (jobs.c.seq >= lanes.c.released, jobs.c.superseded.is_(False))
         yield from self._counted(run_id, provider, draft)
 
-    def lost(self, ids: Sequence[int], now: datetime) -> None:
-        """Note that uploads are gone, or are to be taken for gone: nobody names them any more."""
-        with self._database.write() as connection:
-            for at in range(0, len(ids), _CHUNK):
+    def lost(
+        self, batch_id: int, keys: Collection[tuple[str, str]], said: str, now: datetime
+    ) -> bool:
+        """Note that uploads which a batch names are gone: no other batch names them.
+
+        ``keys`` (content, name) are a job's documents, ``said`` the provider's words: what stands
+        in them, else all of the job's. False if the batch names none of them.
+        """
+        mine = [one for one in self.of_batch(batch_id) if (one.content, one.name) in keys]
+        gone = [one.id for one in mine if one.ref in said] or [one.id for one in mine]
+        fresh = {one.id for one in mine if one.released_at is None}
+        if fresh & set(gone):
+            with self._database.write() as connection:
                 connection.execute(
                     update(uploads)
-                    .where(uploads.c.id.in_(ids[at : at + _CHUNK]))
-                    .where(uploads.c.released_at.is_(None))
+                    .where(uploads.c.id.in_(gone), uploads.c.released_at.is_(None))
                     .values(released_at=now)
                 )
+        return bool(mine)
+
+    def keep(self, upload_id: int) -> None:
+        """Note that somebody wants an upload to stay until its time is over."""
+        with self._database.write() as connection:
+            connection.execute(update(uploads).where(uploads.c.id == upload_id).values(keep=True))
+
+    def has_any(self, account_id: int, now: datetime) -> bool:
+        """Say whether there is something that can be cleared away, now or later."""
+        query = select(uploads.c.id).where(
+            uploads.c.account_id == account_id,
+            uploads.c.deleted_at.is_(None),
+            uploads.c.keep.is_(False),
+            uploads.c.expires_at > now,
+        )
+        with self._database.read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
     def release(self, account_id: int, now: datetime) -> list[UploadRow]:
         """Let go of what no batch in flight names and no run still sends; return what to delete.

@@ -26,6 +26,7 @@ from batchkit.providers import Provider
 from batchkit.spools import Spools, taken_over
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 from batchkit.submitter.cutting import Cutter
+from batchkit.submitter.lending import Lender
 
 _SLACK = timedelta(minutes=10)
 """How far off the provider's time may be as we reckon it."""
@@ -84,7 +85,9 @@ class Submitter:
         self._spools = spools
         self._owner = owner
         self._pace = pace
-        self._cutter = Cutter(store, provider, account, spools, owner, pace)
+        self._lender = Lender(store, provider, account, pace, clock)
+        self._lender.is_told_to_leave = self._must_leave
+        self._cutter = Cutter(store, provider, account, spools, owner, pace, self._lender)
         self._clock = clock
         self._heard: tuple[datetime, datetime, float] | None = None
         self._lists = False
@@ -119,6 +122,10 @@ class Submitter:
             return False
         self._spools.forget(str(batch.token))
         return True
+
+    def clear_away(self) -> None:
+        """Delete the documents at the provider that nobody asks about any more."""
+        self._lender.clear_away(self._clock.now())
 
     def feel(self, waits: bool) -> None:
         """Say whether a queue that nobody knows is felt for: it takes somebody who stays."""
@@ -173,7 +180,7 @@ class Submitter:
         """Send a sealed batch; return whether the provider has it now."""
         if self._drop_unwanted(batch, lease, now):
             return False
-        if not self._is_ready(batch, lease, now):
+        if not self._is_ready(batch, lease, now) or not self._is_good(batch, lease, now):
             return False
         heard_at = self._provider_time(batch, lease, now)
         if heard_at is None:
@@ -256,6 +263,9 @@ class Submitter:
         self._listed(look, now)
         return look.now or now
 
+    def _must_leave(self) -> bool:
+        return self.is_told_to_leave()
+
     def _drop_unwanted(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         run = self._store.runs.get(batch.run_id)
         late = run.deadline_at is not None and run.deadline_at <= now
@@ -281,6 +291,17 @@ class Submitter:
         self._store.batches.void(
             states.DROP, batch.id, lease, now, "spool_gone", f"{path} is not there any more"
         )
+        return False
+
+    def _is_good(self, batch: BatchRow, lease: int, now: datetime) -> bool:
+        """Check that what the lines name will be there; else give the batch up, it never went."""
+        if self._lender.is_good(batch, now):
+            return True
+        if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+            return False
+        why = "an uploaded document that it names will not last"
+        if self._store.batches.void(states.DROP, batch.id, lease, now, "upload_gone", why):
+            self._spools.forget(str(batch.token))
         return False
 
     def _stage(self, batch: BatchRow, spool: Spool, lease: int, now: datetime) -> str | None:

@@ -21,6 +21,7 @@ from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
 from batchkit.store.outlines import Outline
 from batchkit.submitter.gates import Gate
+from batchkit.submitter.lending import Halted, Lender, Loans
 from batchkit.submitter.shares import Part, Shares
 from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
@@ -54,6 +55,7 @@ class _Load:
     absent: list[int] = field(default_factory=list)
     away: str | None = None
     marks: Marks = field(default_factory=Marks)
+    loans: Loans = field(default_factory=Loans)
     attempt_no: int = 1
     stopped: Reason | None = None
     needed: int | None = None
@@ -74,8 +76,10 @@ class Cutter:
         spools: Spools,
         owner: str,
         pace: Pace,
+        lender: Lender,
     ) -> None:
         self._store = store
+        self.lender = lender
         self._provider = provider
         self._account = account
         self._spools = spools
@@ -255,7 +259,11 @@ class Cutter:
         changes = (member.changes if member else None) or {}
         template = self._template(row.template_id)
         try:
-            attachments = attachments_of(row, self._store.files)
+            attachments = self.lender.attachments(
+                load.run, row, load.loans, changes, counted=load.counted
+            )
+        except Halted:
+            return False
         except DocumentGone as error:
             load.away = str(error)
             if member is None:
@@ -385,6 +393,7 @@ class Cutter:
             absent=load.absent,
             members=load.chosen,
             marks=load.marks.said,
+            uploads=sorted(load.loans.ids),
         )
 
     def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:
