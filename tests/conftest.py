@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-from tests import postgres
+from tests import postgres, statements
 from tests.engine import tables
 
 _SCRUBBED = ("ANTHROPIC_", "BATCHKIT_", "OPENAI_", "PG", "XDG_", "ALEMBIC_")
@@ -32,6 +33,12 @@ hypothesis.settings.register_profile(
     "bench", deadline=None, derandomize=os.environ.get("CI") == "true"
 )
 hypothesis.settings.load_profile("bench")
+
+# Every commit waits for the disk: where a folder in memory has the room, tests stand there.
+_MEMORY = Path("/dev/shm")
+with suppress(OSError):
+    if shutil.disk_usage(_MEMORY).free > 4 * 2**30 and os.access(_MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 # What is started in the background (`nohup`, a job of a script) has SIGINT ignored, and so have
 # its children: the tests of Ctrl-C would press a key that nobody hears.
@@ -68,6 +75,13 @@ def no_network() -> Iterator[None]:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
         patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def statements_are_shared() -> Iterator[None]:
+    """Every engine of a process profits from what another has compiled."""
+    with statements.shared():
         yield
 
 
