@@ -379,7 +379,7 @@ def _files(call: Call, office: Office, rest: list[str]) -> Reply:
     if rest[1:] == ["content"]:
         return refused(400, "This file is not downloadable: uploaded files cannot be downloaded.")
     if call.method == "DELETE":
-        office.world.keep(replace(file, deleted=True))
+        office.world.keep(replace(file, deleted=True, deleted_at=call.now))
         return said({"id": file.id, "type": "file_deleted"})
     return said(file_object(file))
 

@@ -18,6 +18,9 @@ from batchkit.simulator.wire import Call, FileBody, Reply
 from batchkit.simulator.world import Batch, Dialect, Knock, StoredFile, World
 from batchkit.simulator.writer import Answer, Desk, Schema
 
+_READABLE = ("assistants", "user", "user_data", "vision")
+"""Purposes of files that requests may name."""
+
 
 @dataclass(slots=True)
 class Office:
@@ -84,8 +87,12 @@ class Office:
     ) -> tuple[bytes, str, str]:
         """Return content, media type and name of a file for a request; raise `Unfit`."""
         file = self.world.files.get(file_id)
-        if file is None or file.workspace != workspace or file.dialect != dialect or file.deleted:
+        strange = file is None or (file.workspace, file.dialect) != (workspace, dialect)
+        if file is None or strange or not file.there(now):
             raise Unfit(f"File not found: {file_id}", param="file_id", status=404)
+        if file.purpose not in _READABLE:
+            words = f"Files with purpose '{file.purpose}' cannot be read by a model: {file_id}"
+            raise Unfit(words, param="file_id", code="invalid_value")
         if file.expired(now):
             raise Unfit(
                 f"File expired: {file_id}", param="file_id", code="file_expired", status=404

@@ -146,7 +146,7 @@ def _files(call: Call, office: Office, rest: list[str]) -> Reply:
     if rest[1:] == ["content"]:
         return office.serve_file(file.id, file.size, "application/octet-stream")
     if call.method == "DELETE":
-        office.world.keep(replace(file, deleted=True))
+        office.world.keep(replace(file, deleted=True, deleted_at=call.now))
         return said({"id": file.id, "object": "file", "deleted": True})
     return said(file_object(file))
 

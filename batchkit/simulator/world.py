@@ -37,6 +37,11 @@ class StoredFile:
     expires_at: float | None = None
     deleted: bool = False
     number: int = 0
+    deleted_at: float | None = None
+
+    def there(self, now: float) -> bool:
+        """Return whether it was not deleted yet: a batch that ran before had it."""
+        return not self.deleted or (self.deleted_at is not None and now < self.deleted_at)
 
     def gone(self, now: float) -> bool:
         """Return whether the provider no longer gives it out."""

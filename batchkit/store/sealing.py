@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from batchkit.model import BatchState
-from batchkit.store import local
+from batchkit.store import local, uploads
 from batchkit.store.events import note
 from batchkit.store.rows import LaneRow, Seal
 from batchkit.store.runs import LIVE, close_if_done
-from batchkit.store.uploads import borrow
 from batchkit.store.tables import batches, lanes, members, prefixes, runs
 
 
@@ -154,7 +153,7 @@ def _insert(connection: Connection, seal: Seal, now: datetime) -> int:
 
 
 def _borrow(connection: Connection, run_id: int, batch_id: int, seal: Seal) -> None:
-    if not borrow(connection, batch_id, run_id, sorted(seal.uploads)):
+    if not uploads.borrow(connection, batch_id, run_id, sorted(seal.uploads)):
         raise Refused
 
 
