@@ -161,8 +161,15 @@ class Collector:
             told = {"batch_id": batch.id, "lines": lines.others}
             self._store.events.add(batch.run_id, now, "unknown_ids", **told)
         upload = Path(batch.spool) if batch.spool else None
-        rawfiles.keep(case.run.settings, str(batch.token), upload, download)
+        rawfiles.keep(case.run.settings, str(batch.token), upload, download, self._named(case))
         return self._close(case, lease, lines)
+
+    def _named(self, case: _Case) -> dict[str, Json]:
+        """Say which documents a batch's lines name, where that is kept."""
+        if rawfiles.folder_of(case.run.settings, str(case.batch.token)) is None:
+            return {}
+        named = self._store.uploads.of_batch(case.batch.id)
+        return {one.ref: {"name": one.name, "sha256": one.content} for one in named}
 
     def _disown(self, batch: BatchRow, lease: int, now: datetime, *, refuse: bool = True) -> bool:
         """It was a stranger's, or it is gone: look for ours again."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from batchkit.model import Download, RunSpec
+from batchkit.model import Download, Json, RunSpec
 
 _FOLDER = "raw_files"
 _UPLOAD = "upload.jsonl"
+_SHARED = "documents.json"
+_SENT = (_UPLOAD, _SHARED)
 _LONG = 100
 """Characters above which a base64 text takes more room than its reference."""
 
@@ -36,14 +38,25 @@ def folder_of(spec: RunSpec, token: str) -> Path | None:
     return Path(spec.results_dir) / _FOLDER / token
 
 
-def keep(spec: RunSpec, token: str, upload: Path | None, download: Download) -> None:
-    """Copy a batch's upload and result files; documents by their sha256 unless ``full``."""
+def keep(
+    spec: RunSpec,
+    token: str,
+    upload: Path | None,
+    download: Download,
+    shared: Mapping[str, Json] | None = None,
+) -> None:
+    """Copy a batch's upload and result files; documents by their sha256 unless ``full``.
+
+    ``shared`` says which documents its lines name, by the provider's id.
+    """
     folder = folder_of(spec, token)
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path in download.files:
         shutil.copyfile(path, folder / path.name)
+    if shared:
+        (folder / _SHARED).write_bytes(orjson.dumps(dict(shared), option=orjson.OPT_INDENT_2))
     if upload is None or not upload.exists():
         return
     if spec.raw_files == "full":
@@ -62,7 +75,7 @@ def find(spec: RunSpec, token: str, custom_id: str) -> Kept:
     folder = folder_of(spec, token)
     if folder is None or not folder.is_dir():
         return Kept()
-    results = sorted(path for path in folder.iterdir() if path.name != _UPLOAD)
+    results = sorted(path for path in folder.iterdir() if path.name not in _SENT)
     upload = folder / _UPLOAD
     found, line = _line_of(results, custom_id)
     if found is None and len(results) == 1:

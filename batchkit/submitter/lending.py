@@ -108,7 +108,10 @@ class Lender:
         self, run: RunRow, document: Document, loans: Loans, changes: Json
     ) -> UploadRow | None:
         """Return the upload that stands for a document, made if that pays; None: in the line."""
-        if run.settings.share_documents == "off" or sharing.goes_in_line(changes):
+        wish = run.settings
+        if wish.share_documents == "off" or wish.raw_files == "full":  # that keeps every byte
+            return None
+        if sharing.goes_in_line(changes):
             return None
         if self._sharer is None or not self._sharer.shares(document):
             return None

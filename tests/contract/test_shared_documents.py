@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -293,6 +296,25 @@ def test_a_cancelled_run_leaves_nothing_behind(held: Shop, report: Path) -> None
     run.cancel()
     to_the_end(held, run)
     assert [file.deleted for file in documents(held)] == [True]
+
+
+@pytest.mark.parametrize("raw_files", [True, "full"])
+def test_raw_files_say_which_document_a_line_names(
+    shop: Shop, report: Path, raw_files: Any
+) -> None:
+    """By its name and hash; where every byte is kept, it stands in its lines."""
+    run = go(asking(report, GPT, results_dir="out", raw_files=raw_files))
+    sent = Path(run.get("q1").attempts[0]["raw_upload"])
+    kept = sent.with_name("documents.json")
+    if raw_files == "full":
+        assert base64.b64encode(REPORT) in sent.read_bytes()
+        assert not kept.exists()
+    else:
+        (file,) = documents(shop)
+        digest = hashlib.sha256(REPORT).hexdigest()
+        assert json.loads(kept.read_bytes()) == {file.id: {"name": "report.pdf", "sha256": digest}}
+        assert file.id in sent.read_text()
+    assert run.get("q1").request["files"] == [str(report.absolute())]
 
 
 def test_it_stays_where_somebody_wants_to_look_at_it(shop: Shop, report: Path) -> None:
