@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, func, null, or_, select, update
+from sqlalchemy import Connection, Integer, and_, exists, func, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
@@ -177,6 +177,7 @@ class Answers:
             batches.c.lane_id == job.lane_id,
             batches.c.lo <= job.seq,
             batches.c.hi > job.seq,
+            ~exists().where(members.c.lane_id == job.lane_id, members.c.seq == job.seq),
         )
         by_member = batches.c.id.in_(
             select(members.c.batch_id).where(

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from batchkit.model import Json
 from batchkit.store.database import Database
 from batchkit.store.events import note
-from batchkit.store.tables import attempts, batches, jobs, lanes, runs
+from batchkit.store.sealing import AT_BUDGET
+from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
 
 Zone = Sequence[int]
 """(lane_id, from, to, watermark): the canary's jobs of a lane lie in ``[from, to)``."""
@@ -65,15 +66,17 @@ class Canaries:
     def answers(self, zones: Sequence[Zone]) -> tuple[int, list[Json]]:
         """Return how many jobs lie in the zones, and their booked attempts, oldest first.
 
-        Attempts hold what ``canaries.tallied`` takes.
+        Attempts hold what ``canaries.tallied`` takes. Jobs that wait for money alone do not count
+        while there are others: nobody can ask them.
         """
-        count, found = 0, list[Json]()
+        count, aside, found = 0, 0, list[Json]()
         with self._database.read() as connection:
             for lane_id, lo, hi, _ in zones:
                 within = (jobs.c.shelf == 0, jobs.c.lane_id == lane_id)
                 placed = (jobs.c.seq >= lo, jobs.c.seq < hi, jobs.c.superseded.is_(False))
                 number = select(func.count()).select_from(jobs).where(*within, *placed)
                 count += int(connection.execute(number).scalar_one())
+                aside += _aside(connection, lane_id, lo, hi)
                 query = (
                     select(
                         jobs.c.key,
@@ -96,7 +99,7 @@ class Canaries:
                     .order_by(attempts.c.batch_id, attempts.c.seq)
                 )
                 found += [_answer(lane_id, row) for row in connection.execute(query)]
-        return count, found
+        return count - min(aside, max(count - 1, 0)), found
 
     def since(self, zones: Sequence[Zone]) -> datetime | None:
         """Return when the first batch of the zones was sealed; None if there is none."""
@@ -126,6 +129,16 @@ class Canaries:
             connection.execute(update(runs).where(runs.c.id == run_id).values(canary=canary))
             note(connection, run_id, now, "canary", state=canary["state"], why=canary["why"])
             return True
+
+
+def _aside(connection: Connection, lane_id: int, lo: int, hi: int) -> int:
+    query = (
+        select(func.count())
+        .select_from(members)
+        .where(members.c.lane_id == lane_id, members.c.seq >= lo, members.c.seq < hi)
+        .where(members.c.batch_id.is_(None), members.c.reason == AT_BUDGET)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _answer(lane_id: int, row: Any) -> Json:

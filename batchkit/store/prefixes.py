@@ -10,6 +10,7 @@ from sqlalchemy import and_, exists, func, or_, select, update
 
 from batchkit.model import LIVE_STATES, Prefix
 from batchkit.store.database import Database
+from batchkit.store.sealing import AT_BUDGET
 from batchkit.store.tables import attempts, batches, jobs, lanes, members, prefixes
 
 _CHUNK = 400
@@ -152,7 +153,7 @@ def _flies() -> Any:
         members.c.lane_id == prefixes.c.lane_id,
         members.c.seq == prefixes.c.primer_seq,
         members.c.batch_id.is_(None),
-        members.c.reason != "files",
+        members.c.reason.not_in(("files", AT_BUDGET)),
     )
     as_member = exists().where(
         members.c.shelf == 0,

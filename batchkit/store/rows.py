@@ -302,8 +302,8 @@ class Settled:
 class Seal:
     """A spooled batch that asks to be sealed, with the jobs that could not come along.
 
-    ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files. ``marks``
-    are the prefixes that are marked in it,
+    ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files, ``aside``
+    for money: others of their range fit. ``marks`` are the prefixes that are marked in it,
     ``uploads`` the ids of those that its lines name.
     """
 
@@ -325,6 +325,7 @@ class Seal:
     max_live: int
     failed: Sequence[Settled] = ()
     absent: Sequence[int] = ()
+    aside: Sequence[int] = ()
     members: Sequence[Member] = ()
     marks: Json | None = None
     uploads: Sequence[int] = ()

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
 
 from batchkit.model import BatchState
 from batchkit.store import local, uploads
 from batchkit.store.events import note
 from batchkit.store.rows import LaneRow, Seal
 from batchkit.store.runs import LIVE, close_if_done
-from batchkit.store.tables import batches, lanes, members, prefixes, runs
+from batchkit.store.tables import batches, jobs, lanes, members, prefixes, runs
+
+AT_BUDGET = "budget"
+"""Why a job goes again that was never sent: others fitted the free money, and it did not."""
 
 
 class Refused(Exception):
@@ -31,6 +34,7 @@ def seal(connection: Connection, seal: Seal, now: datetime) -> int:
     if seal.kind == "range":
         _take_range(connection, seal, now)
     _wait_for_files(connection, lane, seal)
+    _set_aside(connection, seal)
     local.book(connection, lane.run_id, lane.id, seal.failed, now)
     batch_id = _insert(connection, seal, now) if seal.count else None
     if seal.members and batch_id is not None:
@@ -128,6 +132,22 @@ def _wait_for_files(connection: Connection, lane: LaneRow, seal: Seal) -> None:
         for seq in seal.absent
     ]
     connection.execute(insert(members), rows)
+
+
+def _set_aside(connection: Connection, seal: Seal) -> None:
+    """Let jobs of a range that do not fit the free money go later, behind those that do."""
+    names = ["shelf", "lane_id", "seq", "attempt_no", "run_id", "reason"]
+    for chunk in _chunks(list(seal.aside)):
+        query = select(
+            jobs.c.shelf, jobs.c.lane_id, jobs.c.seq, literal(1), jobs.c.run_id, literal(AT_BUDGET)
+        ).where(
+            jobs.c.shelf == 0,
+            jobs.c.lane_id == seal.lane.id,
+            jobs.c.seq.in_(chunk),
+            jobs.c.superseded.is_(False),
+            ~local.has_final(),
+        )
+        connection.execute(insert(members).from_select(names, query))
 
 
 def _insert(connection: Connection, seal: Seal, now: datetime) -> int:

@@ -12,7 +12,7 @@ from batchkit.store import local
 from batchkit.store.database import Database
 from batchkit.store.jobs import SHELF, final_of, is_unsent, is_unsent_or_draft
 from batchkit.store.outlines import PAGE
-from batchkit.store.rows import JobRow, made
+from batchkit.store.rows import JobRow, LaneRow, made
 from batchkit.store.tables import attempts, batches, jobs, lanes, runs
 
 
@@ -132,6 +132,31 @@ class Surveys:
         )
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
+
+    def cheapest(self, lane: LaneRow, limit: int) -> list[tuple[int, int]]:
+        """Return (seq, bytes) of the jobs in a lane's range whose bounds are the lowest."""
+        query = (
+            select(jobs.c.seq, jobs.c.bytes)
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane.id)
+            .where(jobs.c.seq >= lane.cursor, jobs.c.seq < lane.released)
+            .where(jobs.c.superseded.is_(False), jobs.c.bound.is_not(None), ~local.has_final())
+            .order_by(jobs.c.bound, jobs.c.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(int(seq), int(size)) for seq, size in connection.execute(query)]
+
+    def left(self, run_id: int) -> tuple[int, int]:
+        """Return how many released jobs wait for a batch, and the sum of their bounds."""
+        query = (
+            select(func.count(), func.coalesce(func.sum(jobs.c.bound), 0))
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
+            .where(jobs.c.superseded.is_(False), is_unsent())
+        )
+        with self._database.read() as connection:
+            count, bound = connection.execute(query).one()
+            return int(count), int(bound)
 
     def untried(self, run_id: int) -> Iterator[JobRow]:
         """Stream what was not sent, or was only tried out, in order of adding."""

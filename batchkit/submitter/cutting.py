@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,31 +13,35 @@ from batchkit import caching, documents, requests
 from batchkit.caching import Marks
 from batchkit.errors import DocumentChanged, DocumentGone
 from batchkit.model import Attachment, Code, Json, Request, Waiting
-from batchkit.money import enough, show
+from batchkit.money import show
 from batchkit.pace import Pace
 from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
 from batchkit.store.outlines import Outline
+from batchkit.submitter.fitting import Fits, Fitting
 from batchkit.submitter.gates import Gate
 from batchkit.submitter.lending import Halted, Lender, Loans
 from batchkit.submitter.shares import Part, Shares
 from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
 
-_MOST_MEMBERS = 100_000
-
 Pairs: TypeAlias = Iterable[tuple[JobRow, Member | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a cut led to: a batch, or what stands in the way; ``settled`` jobs ended on the way."""
+    """What a cut led to: a batch, or what stands in the way; ``settled`` jobs ended on the way.
+
+    ``short`` of money for the job whose turn it is, which needs so many nano-dollars.
+    """
 
     batch_id: int | None = None
     settled: int = 0
     hindrance: tuple[Waiting, str] | None = None
+    short: bool = False
+    needed: int | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class _Load:
     chosen: list[Member] = field(default_factory=list)
     failed: list[Settled] = field(default_factory=list)
     absent: list[int] = field(default_factory=list)
+    aside: list[int] = field(default_factory=list)
     away: str | None = None
     marks: Marks = field(default_factory=Marks)
     loans: Loans = field(default_factory=Loans)
@@ -85,6 +90,7 @@ class Cutter:
         self._spools = spools
         self._owner = owner
         self._gate = Gate(store, pace)
+        self._fitting = Fitting(store)
         self.shares = Shares(store, provider, account, pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
@@ -97,6 +103,7 @@ class Cutter:
     def next_batch(self, run_id: int, now: datetime) -> Sealed:
         """Seal one batch from the first lane that has work; say what hinders if none can be."""
         hindrance: tuple[Waiting, str] | None = None
+        short: list[int | None] = []
         run = self._store.runs.get(run_id)
         held = self._gate.held(run, now)
         if held is not None:
@@ -105,7 +112,7 @@ class Cutter:
             if lane.provider != self._provider.name:
                 continue
             if not self._has_work(lane, run.braked, now):
-                hindrance = self._braked(run, lane, now) or hindrance
+                hindrance = self._gate.braked(run, lane, now) or hindrance
                 continue
             lease = self._store.leases.claim_lane(lane.id, self._owner, now)
             if lease is None:
@@ -117,6 +124,10 @@ class Cutter:
             if sealed.batch_id is not None or sealed.settled:
                 return sealed
             hindrance = sealed.hindrance or hindrance
+            short += [sealed.needed] if sealed.short else []
+        if short:
+            least = min((needed for needed in short if needed is not None), default=None)
+            hindrance = Waiting.BUDGET, self._fitting.sentence(run, least)
         return Sealed(hindrance=hindrance)
 
     def _has_work(self, lane: LaneRow, without: list[str], now: datetime) -> bool:
@@ -124,31 +135,50 @@ class Cutter:
             return True
         return bool(self._store.batches.free_members(lane.id, now, 1, without))
 
-    def _braked(self, run: RunRow, lane: LaneRow, now: datetime) -> tuple[Waiting, str] | None:
-        """Say what a person shall look at, if only that is left in a lane."""
-        if not run.braked or not self._store.batches.free_members(lane.id, now, 1):
-            return None
-        reasons = ". ".join(str(run.brakes[code]) for code in run.braked)
-        return Waiting.REVIEW, f"{reasons}. To try them again: batchkit resume {run.name}"
-
     def _from_lane(self, lane: LaneRow, now: datetime) -> Sealed:
         run = self._store.runs.get(lane.run_id)
         blocked = self._blocked(run, now)
         if blocked is not None:
             return blocked
         known = self._store.prefixes.of_lane(lane.id)
-        lane, prefixes = self._gate.narrowed(run, lane, known, now)
-        part = self.shares.part(run, lane, now)
+        near, prefixes = self._gate.narrowed(run, lane, known, now)
+        part = self.shares.part(run, near, now)
         if part.waits:
             return Sealed()
-        load = self._load(run, lane, Marks(prefixes, now), part)
-        if lane.cursor < lane.released:
-            return self._cut(load, self._take_range, "range", now)
-        members = self._members(lane, self._gate.without(run), now)
-        return self._cut(load, partial(self._take_members, members), "members", now)
+        load = self._load(run, near, Marks(prefixes, now), part)
+        if near.cursor < near.released:
+            sealed = self._cut(load, self._take_range, "range", now)
+        else:
+            pairs = self._members(lane, self._gate.waiting(run, lane, now))
+            sealed = self._cut(load, partial(self._take_members, pairs), "members", now)
+        if not sealed.short:
+            return sealed
+        if self._store.runs.live(run.id)[1]:
+            return Sealed()  # what is in flight will bring money back
+        return self._what_fits(run, lane, part, sealed, now)
 
-    def _members(self, lane: LaneRow, without: list[str], now: datetime) -> Pairs:
-        waiting = self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
+    def _what_fits(
+        self, run: RunRow, lane: LaneRow, part: Part, short: Sealed, now: datetime
+    ) -> Sealed:
+        """Cut a batch of what still fits, past what does not; say what the cheapest needs."""
+        least = [] if short.needed is None else [short.needed]
+        whole, lane = lane, self._gate.behind_canary(run, lane, now)
+        fits = self._fitting.in_range(lane, run.free or 0, self._needed)
+        if fits.seqs or lane.cursor < lane.released < whole.released:
+            # What is left of a canary does not keep it from being judged.
+            load = self._load(run, lane, Marks(), part, counted=True)
+            return self._cut(load, partial(self._take_fitting, fits), "range", now)
+        least += [] if fits.least is None else [fits.least]
+        waiting = self._gate.waiting(run, lane, now)
+        fits = self._fitting.among(lane, waiting, run.free or 0, self._needed)
+        if fits.members:
+            load = self._load(run, lane, Marks(), part, counted=True)
+            pairs = self._members(lane, fits.members)
+            return self._cut(load, partial(self._take_members, pairs), "members", now)
+        least += [] if fits.least is None else [fits.least]
+        return replace(short, needed=min(least, default=None))
+
+    def _members(self, lane: LaneRow, waiting: Sequence[Member]) -> Pairs:
         for at in range(0, len(waiting), 500):
             page = waiting[at : at + 500]
             rows = self._store.jobs.pick(lane.id, [member.seq for member in page])
@@ -169,15 +199,16 @@ class Cutter:
             if fill(load, writer):
                 load.end = lane.released
             moved = kind == "members" or load.end > lane.cursor
-            if not moved or not (load.filling.count or load.failed or load.absent):
+            if not moved or not (load.filling.count or load.failed or load.absent or load.aside):
                 writer.discard()
-                return Sealed(hindrance=self._hindrance(load))
+                short = load.stopped in ("budget", "price")
+                return Sealed(hindrance=self._hindrance(load), short=short, needed=load.needed)
             batch_id = self._store.batches.seal(self._seal(load, kind, writer), now)
             if not batch_id:
                 writer.discard()
         if batch_id is None:
             return Sealed()
-        return Sealed(batch_id or None, len(load.failed) + len(load.absent))
+        return Sealed(batch_id or None, len(load.failed) + len(load.absent) + len(load.aside))
 
     def _take_members(self, pairs: Pairs, load: _Load, writer: SpoolWriter) -> bool:
         """Take what goes again; False when the batch is full before the end."""
@@ -192,6 +223,27 @@ class Cutter:
                     load.end = job.seq + 1
                 elif not self._take(load, job.row, None, writer):
                     return False
+        return True
+
+    def _take_fitting(self, fits: Fits, load: _Load, writer: SpoolWriter) -> bool:
+        """Take what fits, in order; what lies before it and does not is set aside."""
+        lane, left = load.lane, len(fits.seqs)
+        passed: list[int] = []
+        for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
+            for job in page:
+                if job.seq not in fits.seqs:
+                    passed.append(job.seq)
+                    continue
+                if not self._take(load, job.row, None, writer):
+                    return False
+                load.aside += passed
+                passed.clear()
+                left -= 1
+                if not left:
+                    return False
+        if fits.seqs:
+            return False
+        load.aside = passed
         return True
 
     def _copied(self, load: _Load, job: Outline, writer: SpoolWriter) -> bool:
@@ -219,13 +271,15 @@ class Cutter:
             self._stencils[template_id] = made
         return self._stencils[template_id]
 
-    def _load(self, run: RunRow, lane: LaneRow, marks: Marks, part: Part) -> _Load:
+    def _load(
+        self, run: RunRow, lane: LaneRow, marks: Marks, part: Part, *, counted: bool = False
+    ) -> _Load:
         return _Load(
             run=run,
             lane=lane,
             token=new_token(run.uid),
             filling=self._filling(run, part),
-            counted=self._is_tight(run, lane, 2 if marks else 1),
+            counted=counted or self._is_tight(run, lane, 2 if marks else 1),
             end=lane.cursor,
             marks=marks,
         )
@@ -274,7 +328,7 @@ class Cutter:
             request = requests.assemble(template, row.own, attachments, changes)
             request = self._marked(load, row, member, template, request)
             line = self._provider.encode(request, custom_id(load.token, row.seq))
-            weight = self._weight(load, row, template, request, changes)
+            weight = self._weight(load.counted, row, template, request, changes)
             if _outgrew(attachments):
                 weight = self._weighed(template, request)
             if not self._offer(load, row, member, line, weight, writer):
@@ -322,7 +376,7 @@ class Cutter:
         if not found.caching:
             return request
         changes = (member.changes if member else None) or {}
-        weight = self._weight(load, row, template, found, changes)
+        weight = self._weight(load.counted, row, template, found, changes)
         free, first = load.run.free, not (load.filling.count or load.run.reserved)
         hinders = first and free is not None and (weight.bound or 0) > free
         if hinders or self._too_dear(load, row, member, weight):
@@ -330,8 +384,21 @@ class Cutter:
             return request
         return found
 
+    def _needed(self, row: JobRow, member: Member | None) -> int | None:
+        """Return what a job's next attempt may cost, counted; None without a price or a file."""
+        changes = (member.changes if member else None) or {}
+        template = self._template(row.template_id)
+        try:
+            attachments = attachments_of(row, self._store.files)
+        except (DocumentGone, DocumentChanged):
+            return None
+        request = requests.assemble(template, row.own, attachments, changes)
+        if _outgrew(attachments):
+            return self._weighed(template, request).bound
+        return self._weight(True, row, template, request, changes).bound
+
     def _weight(
-        self, load: _Load, row: JobRow, template: Json, request: Request, changes: Json
+        self, counted: bool, row: JobRow, template: Json, request: Request, changes: Json
     ) -> Weight:
         return weigh_attempt(
             request,
@@ -340,7 +407,7 @@ class Cutter:
             changes,
             provider=self._provider.name,
             dialect=self._provider.traits.dialect,
-            counted=load.counted,
+            counted=counted,
         )
 
     def _weighed(self, template: Json, request: Request) -> Weight:
@@ -391,6 +458,7 @@ class Cutter:
             max_live=load.run.settings.max_parallel_batches,
             failed=load.failed,
             absent=load.absent,
+            aside=load.aside,
             members=load.chosen,
             marks=load.marks.said,
             uploads=sorted(load.loans.ids),
@@ -398,25 +466,12 @@ class Cutter:
 
     def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:
         match load.stopped:
-            case "budget" | "price":
-                return Waiting.BUDGET, self._budget_sentence(load)
-            case "bytes" | "memory" | "queue":
+            case "budget" | "price" | "bytes" | "memory" | "queue":
                 return None
             case _ if load.away is not None:
                 return Waiting.FILES, load.away
             case _:
                 return None
-
-    def _budget_sentence(self, load: _Load) -> str:
-        run = load.run
-        if load.needed is None:
-            return "the next job has no known price, and the run has a cost limit"
-        return (
-            f"the next job needs {enough(load.needed)}, {show(run.free)} of the limit "
-            f"{show(run.cost_limit)} are free (spent {show(run.spent)}, reserved "
-            f"{show(run.reserved)}): it goes with a limit of "
-            f"{enough(run.spent + run.reserved + load.needed)} or more"
-        )
 
 
 def attachments_of(row: JobRow, copies: Path | None) -> list[Attachment]:

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from batchkit import caching, canaries
 from batchkit.model import Json, Prefix, Waiting
 from batchkit.pace import Pace
-from batchkit.store import LaneRow, RunRow, Store
+from batchkit.store import LaneRow, Member, RunRow, Store
+
+_MOST_MEMBERS = 100_000
 
 
 class Gate:
@@ -30,8 +32,19 @@ class Gate:
             return None
         return Waiting.CANARY, f"{canaries.sentence(canary)}. To let it go: {_resume(run)}"
 
-    def without(self, run: RunRow) -> list[str]:
-        """Return the reasons for which nothing goes again now."""
+    def waiting(self, run: RunRow, lane: LaneRow, now: datetime) -> list[Member]:
+        """Return the jobs of a lane that may go again now."""
+        without = self._without(run)
+        return self._store.batches.free_members(lane.id, now, _MOST_MEMBERS, without)
+
+    def braked(self, run: RunRow, lane: LaneRow, now: datetime) -> tuple[Waiting, str] | None:
+        """Say what a person shall look at, if only that is left in a lane."""
+        if not run.braked or not self._store.batches.free_members(lane.id, now, 1):
+            return None
+        reasons = ". ".join(str(run.brakes[code]) for code in run.braked)
+        return Waiting.REVIEW, f"{reasons}. To try them again: {_resume(run)}"
+
+    def _without(self, run: RunRow) -> list[str]:
         return [*run.braked, *(canaries.PAID if _is_out(run.canary) else ())]
 
     def _judged(self, run: RunRow, canary: Json, now: datetime) -> Json:
@@ -51,14 +64,19 @@ class Gate:
         A run that is short of time is not primed: only what is cached already is marked.
         """
         patience = self._pace.seconds(caching.PATIENCE)
-        if (canary := run.canary) is not None and _is_out(canary):
-            lane = self._behind(canary, lane, now)
+        lane = self.behind_canary(run, lane, now)
         waits = any(caching.is_in_flight(one, now, patience) for one in prefixes)
         in_time = not prefixes or self._is_in_time(run, now)
         until = caching.until(prefixes, lane.cursor, lane.released, waits=waits, in_time=in_time)
         found = caching.in_force(prefixes, lane.cursor, now)
         marked = [one for one in found if in_time or one.warm_until is not None]
         return replace(lane, released=until), marked
+
+    def behind_canary(self, run: RunRow, lane: LaneRow, now: datetime) -> LaneRow:
+        """Return a lane that ends where its canary lets it end now."""
+        if (canary := run.canary) is not None and _is_out(canary):
+            return self._behind(canary, lane, now)
+        return lane
 
     def _behind(self, canary: Json, lane: LaneRow, now: datetime) -> LaneRow:
         """Return a lane that ends behind its canary, or a part later if that takes too long."""

@@ -15,7 +15,7 @@ from batchkit.simulator import Asked, Simulator
 from batchkit.simulator.outcomes import Outcome
 from batchkit.testing import Course, FakeProvider
 from batchkit.testing import simulator as simulator  # a fixture
-from tests.builder.conftest import Make, with_jobs
+from tests.builder.conftest import PRICE, Make, with_jobs
 
 
 class Invoice(BaseModel):
@@ -117,6 +117,23 @@ def test_overload_says_nothing_of_a_prompt_and_its_jobs_are_asked_again_first(
     run = with_jobs(make(name="night", canary=10), 40).run()
     assert sizes(fake) == [10, 10, 30]
     assert run.to_json()["canary"]["state"] == "passed"
+
+
+def test_a_canary_is_judged_without_the_job_that_the_limit_cannot_pay(
+    lite: Make, fake: FakeProvider
+) -> None:
+    batch = lite(name="night", canary=4).add_cost_limit(usd=0.2)
+    for number in range(20):
+        most = 100_000 if number == 19 else 100
+        prompt = f"say {number} " + "x" * number
+        batch.add_job(prompt=prompt, key=f"k{number}", max_tokens=most, price=PRICE)
+    run = batch.run()
+    assert sizes(fake) == [3, 16]
+    status = run.to_json()
+    assert (status["waiting_for"], status["canary"]["state"]) == ("budget", "passed")
+    assert status["waiting_detail"].startswith("the next job needs $0.5")
+    run.resume(cost_limit=2)
+    assert (run.state, sizes(fake)) == ("completed", [3, 16, 1])
 
 
 def test_answers_that_are_cut_off_hold_the_run_back(lite: Make, fake: FakeProvider) -> None:

@@ -168,3 +168,19 @@ def test_a_marked_batch_stays_under_the_limit(
     assert status["completed"] == 12
     assert status["cost_usd"] == pytest.approx(bill(simulator.ledger().entries), rel=1e-4)
     assert status["cost_usd"] < 0.06
+
+
+def test_a_primer_that_the_limit_cannot_pay_does_not_hold_the_others_back(
+    simulator: Simulator, migrated_sqlite_url: str, contract: Path
+) -> None:
+    """They go unmarked, at the plain price."""
+    batch = Batch(name="contract", database=migrated_sqlite_url).set_verbosity("error")
+    batch.set_default_params(model=MODEL).add_cost_limit(usd=0.2)
+    for number in range(6):
+        most = 100 if number else 60_000
+        batch.add_job(file=contract, prompt=f"Clause {number}?", key=f"q{number}", max_tokens=most)
+    assert batch.estimate()["primers"] == 1
+    run = batch.run(progress_interval=0.02)
+    assert (run.status()["waiting_for"], run.status()["completed"]) == ("budget", 5)
+    assert sizes(simulator) == [5]
+    assert sum(one.cache_write_tokens for one in simulator.ledger().entries) == 0

@@ -251,6 +251,29 @@ def test_what_does_not_fit_the_cost_limit_waits(shop: Shop, model: str) -> None:
     assert shop.simulator.ledger().bought_twice() == []
 
 
+@pytest.mark.parametrize("model", [CLAUDE, GPT])
+def test_a_dear_job_in_front_does_not_keep_cheaper_ones_from_going(shop: Shop, model: str) -> None:
+    """A run waits as `budget` only if even the cheapest waiting job does not fit."""
+    mixed = quiet(model, name="mixed")
+    for number, most in enumerate([2_000, 100, 2_000, 100, 100]):
+        text = f"[[sim:say=x]] mixed {model} {number}"
+        mixed.add_job(
+            prompt=text, key=f"k{number}", price={"input": 100.0, "output": 100.0}, max_tokens=most
+        )
+    run = go(mixed.add_cost_limit(usd=0.08))
+
+    status = run.status()
+    assert (run.state, status["waiting_for"], status["completed"]) == ("waiting", "budget", 3)
+    assert shop.sizes == [3]
+    assert status["cost_usd"] <= 0.08
+    assert sorted(one.key for one in run.iter_results()) == ["k1", "k3", "k4"]
+    detail = run.to_json()["waiting_detail"]
+    assert detail.startswith("the cheapest of 2 jobs that wait needs $0.2")
+    run.resume(cost_limit=5.0, progress_interval=0.02)
+    assert (run.state, shop.bought) == ("completed", 5)
+    assert shop.simulator.ledger().bought_twice() == []
+
+
 def test_the_last_explicit_cost_limit_wins(shop: Shop) -> None:
     """… after `batchkit resume RUN --cost-limit 40` (the last explicit value wins)."""
     run = ten().add_cost_limit(usd=1).submit()

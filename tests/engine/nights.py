@@ -34,16 +34,17 @@ class Night:
         prompts: Sequence[str] | None = None,
         template: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
-        bound: int | None = 1_000,
+        bound: int | Sequence[int] | None = 1_000,
         **spec: Any,
     ) -> RunRow:
-        """Add jobs and open the run."""
+        """Add jobs and open the run; with as many bounds as jobs each has its own."""
         shared = {"provider": self.fake.name, "model": "fake-1", "max_tokens": 100, "price": PRICE}
         shared |= template or {}
         said = {"max_parallel_batches": 10, "max_attempts": 3, **spec}
         run = self.store.runs.create("default", "night", said, self.clock.now())
         texts = prompts or [f"document {number}" for number in range(count)]
-        new = [self._job(n, text, shared, bound) for n, text in enumerate(texts)]
+        bounds = bound if isinstance(bound, Sequence) else [bound] * len(texts)
+        new = [self._job(n, text, shared, bounds[n]) for n, text in enumerate(texts)]
         self.store.jobs.append(run.id, new)
         released = {lane.id: lane.size for lane in self.store.jobs.lanes(run.id)}
         opening = Opening(spec=said, released=released, limits=limits or {})

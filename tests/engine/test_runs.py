@@ -295,7 +295,7 @@ def test_a_job_that_fits_no_more_waits_for_budget_and_says_what_it_needs(night: 
     assert night.drive() == "waiting"
     run = night.run
     assert run.waiting_for == "budget"
-    assert "the next job needs $0.0001" in str(run.waiting_detail)
+    assert "the cheapest of 23 jobs that wait needs $0.0001" in str(run.waiting_detail)
     assert run.spent + run.reserved <= 300_000
     night.store.runs.wake(night.run_id, night.clock.now(), {"cost_limit": 50_000_000})
     assert night.drive() == "done"

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from batchkit import requests
 from batchkit.engine import Engine
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import LIVE_STATES, Errored, Json, Outcome, Succeeded, Usage
 from batchkit.testing import Course, FakeProvider, ManualClock
+from batchkit.weighing import Weight, weigh_attempt
 from tests import postgres
 from tests.engine.conftest import MakeNight
 from tests.engine.nights import Night
@@ -127,14 +129,9 @@ class Scene:
     def start(self) -> None:
         """Open the run; every job has its own bound."""
         plan, night = self.plan, self.night
-        make = night._job
-
-        def job(number: int, text: str, template: Json, bound: int | None) -> Any:
-            return make(number, text, template, plan.bounds[number] * TOKEN)
-
-        night._job = job  # type: ignore[method-assign]
         night.start(
             len(plan.bounds),
+            bound=[bound * TOKEN for bound in plan.bounds],
             template={"max_tokens": plan.max_tokens},
             limits={"cost_limit": plan.limit * TOKEN},
             items_per_batch=plan.items,
@@ -155,8 +152,8 @@ class Scene:
                 if not run.is_done:
                     self.night.store.runs.wake(run.id, self.clock.now(), {"cost_limit": limit})
             case ("fault", call, error, accept):
-                # What surely never arrived was not accepted: no adapter says so of what may have.
-                may_be = call != "find" and error != "never arrived"
+                # What never arrived, or was refused, was not accepted: adapters say so only then.
+                may_be = call != "find" and error not in ("never arrived", "not found")
                 self.fake.fail(call, ERRORS[error](), accept=accept and may_be)
 
     def tick(self, which: int) -> None:
@@ -196,6 +193,9 @@ class Scene:
         assert self.fake.ledger.bought_twice() == [] or self._only_again()
         ended = run.completed + run.failed + run.cancelled
         assert ended == run.total or ending == "waiting"
+        if run.waiting_for == "budget":
+            assert run.free is not None
+            assert all(needed > run.free for needed in waiting_needs(self.night))
 
     def _only_again(self) -> bool:
         """Say whether what ran twice was to be asked again: a 5xx line, an answer that was none."""
@@ -215,6 +215,29 @@ class Scene:
 
 
 FINISH = {"good": "stop", "cut": "length", "empty": "stop"}
+
+
+def waiting_needs(night: Night) -> list[int]:
+    """What each job that waits, and that nobody holds back, needs to go: in order."""
+    store, late, needs = night.store, night.clock.now() + timedelta(days=1), list[int]()
+    for lane in store.jobs.lanes(night.run_id):
+        again = store.batches.free_members(lane.id, late, 1_000, night.run.braked)
+        found = {one.seq: one.changes or {} for one in again}
+        rows = store.jobs.pick(lane.id, sorted(found))
+        for row in [*rows, *store.jobs.span(lane.id, lane.cursor, lane.released)]:
+            template = requests.prepared(store.jobs.template(row.template_id))
+            changes = found.get(row.seq, {})
+            weight = weigh_attempt(
+                requests.assemble(template, row.own, (), changes),
+                requests.price_of(template),
+                Weight(row.tokens, row.bound),
+                changes,
+                provider=night.fake.name,
+                dialect=night.fake.traits.dialect,
+                counted=True,
+            )
+            needs += [] if weight.bound is None else [weight.bound]
+    return needs
 
 
 def play(url: str, folder: Path, plan: Plan) -> None:
@@ -239,12 +262,31 @@ NIGHTS = settings(
 )
 
 
+DEAR_FIRST = Plan(
+    bounds=[300, 40, 290, 60, 50],
+    shares=[0.3, 1.0, 0.3, 0.05, 0.3],
+    turns=["good", "cut", "good", "good", "5xx"],
+    max_tokens=1_000,
+    limit=200,
+    items=4,
+    parallel=2,
+    metadata=True,
+    courses=[],
+    actions=[("tick", 0), ("fault", "create", "dropped", True), ("tick", 1), ("die", 0)],
+)
+"""A night whose limit is too low for the job in front, not for the others."""
+
+
 @settings(NIGHTS, max_examples=6 * MORE)
 @given(plan=PLANS)
+@example(plan=DEAR_FIRST)
 def test_no_reservation_goes_above_the_limit_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, migrated_sqlite_file: Path, plan: Plan
 ) -> None:
-    """And reserved is what live batches hold, spent what closed ones cost, each booked once."""
+    """And reserved is what live batches hold, spent what closed ones cost, each booked once.
+
+    What waits for money in the end would not have fitted into what is left.
+    """
     folder = tmp_path_factory.mktemp("night")
     path = shutil.copy2(migrated_sqlite_file, folder / "batchkit.db")
     play(f"sqlite:///{path}", folder, plan)
@@ -280,4 +322,80 @@ def test_a_lost_line_is_booked_at_no_more_than_was_reserved_for_it(
 
     assert (first.count, night.run.failed) == (2, 2)
     assert 0 < night.run.spent <= 300_000
+    night.verify()
+
+
+DEAR, CHEAP = 900_000, 50_000
+"""Bounds of unequal jobs; an answer costs about half of the cheaper one."""
+
+
+def sent(night: Night) -> list[list[str]]:
+    """The keys of each batch, in the order they went out."""
+    found: dict[str, list[str]] = {}
+    for entry in night.fake.ledger.entries:
+        found.setdefault(entry.ref, []).append(str(int(entry.custom_id.rpartition("-")[2])))
+    return list(found.values())
+
+
+def test_a_dear_job_in_front_does_not_hold_cheaper_ones_back(make_night: MakeNight) -> None:
+    """What fits in order goes in order; then what still fits, in one batch; the rest waits."""
+    night = make_night()
+    bounds = [CHEAP, DEAR, CHEAP, DEAR, CHEAP, DEAR]
+    night.start(
+        6, bound=bounds, template={"max_tokens": 1_000}, limits={"cost_limit": DEAR - 100_000}
+    )
+    assert night.drive() == "waiting"
+    assert sent(night) == [["0"], ["2", "4"]]
+    run = night.run
+    assert (run.waiting_for, run.completed, run.reserved) == ("budget", 3, 0)
+    assert min(waiting_needs(night)) == DEAR > (run.free or 0)
+    need = -(-(run.spent + DEAR) // 1_000) / 1_000_000
+    assert str(run.waiting_detail).startswith("the cheapest of 3 jobs that wait needs $0.000900, ")
+    assert f"it goes with a limit of ${need:.6f} or more; all 3 together need $0.0027" in str(
+        run.waiting_detail
+    )
+    night.verify()
+    night.store.runs.wake(run.id, night.clock.now(), {"cost_limit": run.spent + 3 * DEAR})
+    assert night.drive() == "done"
+    assert sent(night) == [["0"], ["2", "4"], ["5"], ["1", "3"]]
+    night.verify()
+
+
+def test_of_what_was_set_aside_the_cheaper_goes_first_where_money_is_short(
+    make_night: MakeNight,
+) -> None:
+    night = make_night()
+    bounds = [CHEAP, DEAR, DEAR // 2, CHEAP]
+    night.start(4, bound=bounds, template={"max_tokens": 1_000}, limits={"cost_limit": 300_000})
+    assert night.drive() == "waiting"
+    assert sent(night) == [["0"], ["3"]]
+    night.store.runs.wake(night.run_id, night.clock.now(), {"cost_limit": 2 * DEAR // 3})
+    assert night.drive() == "waiting"
+    assert sent(night) == [["0"], ["3"], ["2"]]
+    assert night.run.waiting_for == "budget"
+    assert "the next job needs $0.000900" in str(night.run.waiting_detail)
+    night.store.runs.wake(night.run_id, night.clock.now(), {"cost_limit": 2 * DEAR})
+    assert night.drive() == "done"
+    night.verify()
+
+
+def test_what_was_set_aside_can_be_cancelled_and_its_range_be_cut_again(
+    make_night: MakeNight,
+) -> None:
+    """A batch that never went gives back what it took; who was set aside was not in it."""
+    night = make_night()
+    bounds = [DEAR, CHEAP, DEAR, CHEAP]
+    night.start(4, bound=bounds, template={"max_tokens": 1_000}, limits={"cost_limit": 300_000})
+    night.fake.fail("create", ProviderRefused("no credit", reason="account", status=402))
+    assert night.drive() == "waiting"
+    assert night.run.waiting_for == "account"
+    night.store.accounts.unblock(night.store.accounts.known(night.fake.account()).id)
+    assert night.drive() == "waiting"
+    assert night.run.waiting_for == "budget"
+    assert sent(night) == [["1", "3"]]
+    night.verify()
+    late = night.store.runs.cancel_keys(night.run_id, ["doc-0000", "doc-0002"], night.clock.now())
+    assert late == []
+    assert night.drive() == "done"
+    assert (night.run.completed, night.run.cancelled) == (2, 2)
     night.verify()
