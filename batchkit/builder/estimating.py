@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from batchkit import packing, pricing, requests
+from batchkit import packing, pricing, requests, sharing
 from batchkit.builder import identity, lasting
+from batchkit.builder.lightening import spared
 from batchkit.builder.priming import Priming, dearer
 from batchkit.builder.sampling import expected_tokens, request_of
 from batchkit.builder.starting import Start
@@ -168,8 +169,9 @@ def _way(start: Start, groups: Sequence[Group], left: int | None) -> _Way:
     most = 0
     stretches: list[lasting.Stretch] = []
     shares: list[packing.Share | None] = []
+    light = _lightened(start, groups)
     for lane_id, lane in by_lane.items():
-        made = _lane_plan(start, lane_id, lane, parallel)
+        made = _lane_plan(start, lane_id, lane, parallel, light[lane[0].provider])
         most = max(most, made.waves)
         stretches.append(lasting.Stretch(lane_id, lane[0].provider, made.batches, made.per_batch))
         shares += [_share(group, made.per_batch) for group in lane]
@@ -181,11 +183,27 @@ def _way(start: Start, groups: Sequence[Group], left: int | None) -> _Way:
     return _Way(count, max(most, -(-count // parallel)), stretches)
 
 
-def _lane_plan(start: Start, lane_id: int, lane: Sequence[Group], parallel: int) -> packing.Plan:
+def _lightened(start: Start, groups: Sequence[Group]) -> dict[str, float]:
+    """Return which share of its jobs' bytes goes up to each provider, for all of its lanes."""
+    found: dict[str, float] = {}
+    for name in {group.provider for group in groups}:
+        mine = [group for group in groups if group.provider == name]
+        size, jobs = sum(group.bytes for group in mine), sum(group.jobs for group in mine)
+        found[name] = 1.0
+        if size >= jobs * sharing.LEAST_SIZE:  # prompts alone: not worth a look at every row
+            provider, run_id = start.registry.provider(name), start.draft.run_id
+            less = spared(start.draft.store, provider, run_id, start.wishes)
+            found[name] = max(0.0, 1 - less / size)
+    return found
+
+
+def _lane_plan(
+    start: Start, lane_id: int, lane: Sequence[Group], parallel: int, light: float
+) -> packing.Plan:
     jobs = sum(group.jobs for group in lane)
     made = packing.plan(
         jobs,
-        sum(group.bytes for group in lane),
+        round(sum(group.bytes for group in lane) * light),
         start.registry.provider(lane[0].provider).limits,
         items_per_batch=start.wishes.items_per_batch,
         max_parallel_batches=parallel,

@@ -298,6 +298,19 @@ def test_a_cancelled_run_leaves_nothing_behind(held: Shop, report: Path) -> None
     assert [file.deleted for file in documents(held)] == [True]
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_estimate_counts_batches_of_what_goes_up(shop: Shop, model: str) -> None:
+    """40 questions about 8 MB were some batches of 190 or 255 MB; now they are one."""
+    Path("large.pdf").write_bytes(REPORT + b"\n%" + bytes(8_000_000))
+    inline, shared = (
+        asking(Path("large.pdf"), model, 40, name=way, share_documents=way).estimate()
+        for way in ("off", "auto")
+    )
+    assert (inline["batches"] > 1, shared["batches"]) == (True, 1)
+    assert inline["usd_max"] == shared["usd_max"]
+    assert inline["input_tokens"] == shared["input_tokens"]
+
+
 @pytest.mark.parametrize("raw_files", [True, "full"])
 def test_raw_files_say_which_document_a_line_names(
     shop: Shop, report: Path, raw_files: Any
