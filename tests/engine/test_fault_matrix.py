@@ -27,6 +27,8 @@ QUICK = {"batch_seconds": (12.0, 15.0)}
 FOUR = [f"document {n} is about matter {n * 7}" for n in range(4)]
 PROVIDERS = ("openai", "anthropic")
 _CONTEXT = ssl.create_default_context()
+pytestmark = pytest.mark.matrix
+
 ROUTES = {
     ("download", "openai"): "files.content",
     ("download", "anthropic"): "batches.results",

@@ -27,7 +27,7 @@ __all__ = ["one_context"]
 TEN = [f"document {n} is about matter {n * 7}" for n in range(10)]
 ALL_IN_ONE = {"items_per_batch": 10, "max_parallel_batches": 2}
 
-pytestmark = pytest.mark.parametrize("provider", PROVIDERS)
+pytestmark = [pytest.mark.matrix, pytest.mark.parametrize("provider", PROVIDERS)]
 
 
 @pytest.mark.slow

@@ -20,6 +20,9 @@ from tests.engine.conftest import Database
 from tests.engine.crashes import Books, Case, Point, Scenario, Server
 from tests.engine.tables import Line
 
+pytestmark = pytest.mark.matrix
+
+
 PROVIDERS = ("openai", "anthropic")
 TWELVE = [f"document {n} is about matter {n * 7}" for n in range(12)]
 
