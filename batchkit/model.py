@@ -147,7 +147,9 @@ class Document:
     ``kind`` is what it goes out as: a Word file, for example, is text. ``text_bytes`` is what its
     text is in UTF-8, for a PDF the text of its pages. ``selection`` are the pages of a PDF that are
     sent where not all are, like ``"1-3,7"``, as a PDF of ``cut_bytes``; ``pages``, ``text_bytes``
-    are then theirs, ``size`` and ``sha256`` those of the file.
+    are then theirs, ``size`` and ``sha256`` those of the file. Of a document that is sent in
+    ``parts`` requests this one has part number ``part``; ``split_pages`` and ``split_from`` are
+    how it was asked for.
     """
 
     path: str
@@ -162,6 +164,10 @@ class Document:
     text_bytes: int | None = None
     selection: str | None = None
     cut_bytes: int | None = None
+    part: int | None = None
+    parts: int | None = None
+    split_pages: int | None = None
+    split_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

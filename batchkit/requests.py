@@ -113,12 +113,14 @@ def documents_of(stored: Sequence[Json] | None) -> list[Document]:
 
 
 def identities(documents: Sequence[Document]) -> list[str]:
-    """Return what tells documents apart: their hash, and the pages where not all are sent.
+    """Return what tells documents apart: their hash, the pages where not all are sent, the part.
 
     What a converter makes of them is none of it: another version of it changes no job.
     """
     return [
-        one.sha256 if one.selection is None else f"{one.sha256}#{one.selection}"
+        one.sha256
+        + ("" if one.selection is None else f"#{one.selection}")
+        + ("" if one.parts is None else f"@{one.part}/{one.parts}")
         for one in documents
     ]
 

@@ -19,6 +19,7 @@ import orjson
 from pydantic import BaseModel
 
 from batchkit.citing import mapped, placed
+from batchkit.documents import ranges
 from batchkit.errors import ValidationError
 from batchkit.model import Citation, Code, JobState, Json
 from batchkit.money import optional_dollars
@@ -40,6 +41,10 @@ class JobResult:
     ``source_sha256`` the hash of its bytes when it was added, likewise. ``citation_mappings`` has
     the dotted path of each field of the answer that a citation supports; ``metadata["sure"]`` of
     such a citation says whether its words contain the field's value.
+    ``pages`` are the pages of a PDF that were sent, where not all of them were. Of a document that
+    was sent in parts (``split_pages``) ``parsed_response`` is the list of its parts' answers in the
+    order of the pages (its type says nothing of lists, so that who splits nothing need not look
+    for one), and ``parts`` are the parts' own results.
     ``cursor`` is what ``iter_results(after=…)`` takes, None while the job waits.
     """
 
@@ -66,6 +71,8 @@ class JobResult:
     finish_reason: str | None = None
     reused_from: str | None = None
     metadata: Json | None = None
+    pages: str | None = None
+    parts: list[JobResult] = field(default_factory=list)
     cursor: str | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -81,7 +88,10 @@ class JobResult:
         return self.input_tokens + self.output_tokens
 
     def to_dict(self) -> Json:
-        """Return it as JSON data; a typed answer as its JSON form, by alias."""
+        """Return it as JSON data; a typed answer as its JSON form, by alias.
+
+        ``pages`` and ``parts`` are there where there are any.
+        """
         data = {name: getattr(self, name) for name in _NAMES}
         data["parsed_response"] = plain(self.parsed_response)
         data["citations"] = [_citation_data(one) for one in self.citations]
@@ -89,6 +99,10 @@ class JobResult:
             name: [_citation_data(one) for one in found]
             for name, found in self.citation_mappings.items()
         }
+        if self.pages is not None:
+            data["pages"] = self.pages
+        if self.parts:
+            data["parts"] = [part.to_dict() for part in self.parts]
         return data
 
     @classmethod
@@ -97,7 +111,8 @@ class JobResult:
         missing = [name for name in ("job_id", "key", "state") if name not in data]
         if missing:
             raise ValidationError(f"this is no JobResult: it has no {', '.join(missing)}")
-        values = {name: data[name] for name in _NAMES if name in data}
+        values = {name: data[name] for name in (*_NAMES, "pages") if name in data}
+        values["parts"] = [cls.from_dict(one) for one in data.get("parts") or ()]
         values["citations"] = [Citation(**one) for one in data.get("citations") or ()]
         values["citation_mappings"] = {
             name: [Citation(**one) for one in found]
@@ -110,7 +125,8 @@ class JobResult:
         replace_file(Path(path), written(self.to_dict()))
 
 
-_NAMES = tuple(one.name for one in fields(JobResult) if one.name != "cursor")
+_SOMETIMES = ("pages", "parts", "cursor")
+_NAMES = tuple(one.name for one in fields(JobResult) if one.name not in _SOMETIMES)
 
 
 def _citation_data(one: Citation) -> Json:
@@ -120,7 +136,7 @@ def _citation_data(one: Citation) -> Json:
 def plain(value: Any) -> Any:
     """Return an answer as JSON data; a model that cannot write itself becomes its text."""
     if not isinstance(value, BaseModel):
-        return value
+        return [plain(one) for one in value] if isinstance(value, list) else value
     try:
         return value.model_dump(mode="json", by_alias=True, warnings=False)
     except Exception:  # noqa: BLE001 -- a user's own serializer may raise anything
@@ -223,6 +239,7 @@ class Reader:
             finish_reason=answer.finish,
             reused_from=answer.reused_from,
             metadata=answer.metadata,
+            pages=_pages(answer),
             cursor=cursor_text(answer),
         )
 
@@ -253,6 +270,16 @@ def _joined(answer: Answer, name: str) -> str | None:
     return "; ".join(str(one[name]) for one in answer.documents if one.get(name)) or None
 
 
+def _pages(answer: Answer) -> str | None:
+    """Return which pages were sent of a PDF; None for the whole of one that is not split."""
+    if not answer.documents:
+        return None
+    one = answer.documents[0]
+    if one.get("parts") is None:
+        return one.get("selection")
+    return one.get("selection") or ranges.written(f"1-{one['pages']}")
+
+
 def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
     """Return the typed answer, or why this program cannot type it."""
     if answer.state != JobState.COMPLETED or answer.answer is None or form.schema is None:
@@ -275,7 +302,17 @@ def reading_schema(template: Mapping[str, Any], asked: Mapping[str, Any]) -> Jso
 
 
 def answer_schemas(store: Store, run: RunRow, response_model: Any = None) -> list[Json]:
-    """Return the JSON Schemas of a run's answers, each once; none for answers that are text."""
+    """Return the JSON Schemas of a run's answers, each once; none for answers that are text.
+
+    Where all documents are split, an answer is a list of such.
+    """
+    found = _schemas(store, run, response_model)
+    if not run.split or store.parts.has_whole(run.id):
+        return found
+    return [{"type": "array", "items": one, "$defs": one.get("$defs", {})} for one in found]
+
+
+def _schemas(store: Store, run: RunRow, response_model: Any) -> list[Json]:
     if response_model is not None:
         kind = checked(response_model)
         return [kind.model_json_schema(mode="serialization", by_alias=True)]

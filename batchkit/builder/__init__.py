@@ -28,6 +28,7 @@ from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console
 from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
 from batchkit.model import Json
+from batchkit.parts import key_of
 from batchkit.providers import Provider
 from batchkit.results import JobResult
 from batchkit.run import BatchRun
@@ -217,6 +218,7 @@ class Batch:
         system: str | None = None,
         files: Sequence[FilePath] | None = None,
         pages: str | None = None,
+        split_pages: int | None = None,
         provider: str | None = None,
         price: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -226,7 +228,8 @@ class Batch:
     ) -> Batch:
         """Add one job: ``messages``, or ``prompt`` with ``file`` or ``files``; checked at once.
 
-        ``pages`` ("1-20", "1-3,7", "12-") are those of a PDF that are sent and paid for.
+        ``pages`` ("1-20", "1-3,7", "12-") are those of a PDF that are sent and paid for;
+        ``split_pages=50`` sends a PDF in requests of 50 pages and gives one result.
         ``params`` are the provider's own parameters, checked by name; ``extra_body`` passes as it
         is. ``price`` is USD per million tokens as billed in batch. ``models`` makes a job for each
         model, under ``<key>@<model>``; an entry is a name, or a mapping with ``model`` and what
@@ -234,7 +237,8 @@ class Batch:
         a ``key`` that was added before.
         """
         asked: Any = None
-        is_prompt = messages is None and file is None and files is None and pages is None
+        is_prompt = messages is None and file is None and files is None
+        is_prompt = is_prompt and pages is None and split_pages is None
         is_bare = price is None and metadata is None and extra_body is None and models is None
         if is_prompt and is_bare and not (params or self._models):
             rest = (response_model, enable_citations, system, provider)
@@ -254,6 +258,7 @@ class Batch:
             system=system,
             files=files,
             pages=pages,
+            split_pages=split_pages,
             provider=provider,
             price=price,
             metadata=metadata,
@@ -420,27 +425,29 @@ class Batch:
         elif self._models and job.model is None:
             self._add_fanned(job, self._models, problem)
         else:
-            self._draft.add(self._row(job, self._key_of, problem))
+            self._draft.add(*self._rows(job, self._key_of, problem))
 
     def _add_fanned(self, job: Job, models: Sequence[Json], problem: str | None) -> None:
         """Add a job for each model; none if one of them is refused."""
         asked = fanning.fanned(job, models)
-        rows = [self._row(one, lambda _job, _derived, _digest: "", problem) for one in asked]
+        made = [self._rows(one, lambda _job, _derived, _digest: "", problem) for one in asked]
         base = job.key or self._bases.derive(fanning.base_of(with_defaults(job, self._fields, {})))
-        for one, row in zip(asked, rows, strict=True):
+        for one, rows in zip(asked, made, strict=True):
             named = replace(one, key=keys.checked(f"{base}@{one.model}"))
-            self._draft.add(replace(row, key=self._key_of(named, "", row.digest)))
+            key = self._key_of(named, "", rows[0].digest)
+            self._draft.add(*(replace(row, key=key_of(key, n)) for n, row in enumerate(rows, 1)))
 
-    def _row(self, job: Job, named: Named, problem: str | None = None) -> NewJob:
+    def _rows(self, job: Job, named: Named, problem: str | None = None) -> list[NewJob]:
+        """Return the row of a job; of a document that is split, one for each part."""
         filled = with_defaults(job, self._fields, self._params)
         if problem is not None:
-            return failed_row(filled, problem, named)
+            return [failed_row(filled, problem, named)]
         try:
-            return self._adding.row(filled, self._wishes.brakes, self._clock.now().date(), named)
+            return self._adding.rows(filled, self._wishes.brakes, self._clock.now().date(), named)
         except BadInput as error:
             if self._wishes.on_bad_input == "raise":
                 raise ValidationError(str(error)) from error.__cause__
-            return failed_row(filled, str(error), named)
+            return [failed_row(filled, str(error), named)]
 
     def _moulded(self, asked: Hashable, prompt: Any, key: Any) -> bool:
         """Add a job that differs from one before by no more than prompt and key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from batchkit.builder.moulds import Mould
 from batchkit.builder.templates import CUSTOM_ID, Brakes, Template, Templates
 from batchkit.errors import ValidationError
 from batchkit.model import Attachment, Document, Json, Request
+from batchkit.parts import key_of
 from batchkit.store import NewJob
 from batchkit.weighing import weigh
 
@@ -44,8 +45,8 @@ class Adding:
         self._copies = copies
         self._seen: OrderedDict[tuple[Any, ...], Document] = OrderedDict()
 
-    def row(self, job: Job, brakes: Brakes, day: date, named: Named) -> NewJob:
-        """Return the row of a job.
+    def rows(self, job: Job, brakes: Brakes, day: date, named: Named) -> list[NewJob]:
+        """Return the row of a job; of a document that is split, one for each of its parts.
 
         Raises BadInput for what only this document or prompt is to blame for, ValidationError and
         ProviderNotFoundError for the rest.
@@ -54,30 +55,13 @@ class Adding:
         paths = paths_of(job)
         template = self._templates.of(job, job.prompt if paths else None, brakes, day)
         _check_prompt(job.prompt)
-        metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
-        own = _own(job, paths)
-        found = [self._inspected(path, job.pages) for path in paths]
-        request = _request(template, own, found)
-        _check(template, request)
-        size = _size(template, own, found)
-        unbounded = template.unbounded or _unsized(request, brakes)
-        digest = requests.digest(template.data, own, requests.identities(found))
-        derived = keys.of_files(paths, job.pages) if paths else keys.of_content(digest)
-        return NewJob(
-            key=named(job, derived, digest),
-            provider=template.provider.name,
-            model=template.lane_model,
-            endpoint=template.provider.traits.endpoint,
-            digest=digest,
-            template=template.data,
-            template_digest=template.digest,
-            own=own,
-            documents=[_stored(one) for one in found] or None,
-            metadata=metadata,
-            bytes=size.bytes,
-            tokens=size.tokens,
-            bound=None if unbounded else size.bound,
-        )
+        if job.split_pages is None:
+            found = [self._inspected(path, job.pages) for path in paths]
+            return [_row(job, template, brakes, found, named)]
+        parts = self._split(paths[0], job.split_pages, job.pages)
+        whole = [_row(job, template, brakes, [one], _unnamed) for one in parts]
+        key = named(job, keys.of_files(paths, job.pages), whole[0].digest)
+        return [replace(row, key=key_of(key, number)) for number, row in enumerate(whole, 1)]
 
     def mould(self, job: Job, brakes: Brakes, day: date) -> Mould | None:
         """Return what makes rows of prompts like this job's; None where each is looked at."""
@@ -85,6 +69,12 @@ class Adding:
             return None
         template = self._templates.of(job, None, brakes, day)
         return Mould(template) if template.provider.traits.plain_prompts else None
+
+    def _split(self, path: FilePath, size: int, pages: str | None) -> list[Document]:
+        try:
+            return documents.split(Path(path), size, pages=pages, keep=self._copies())
+        except ValidationError as error:
+            raise BadInput(str(error)) from error
 
     def _inspected(self, path: FilePath, pages: str | None) -> Document:
         at: tuple[Any, ...]
@@ -107,6 +97,39 @@ class Adding:
         return document
 
 
+def _row(
+    job: Job, template: Template, brakes: Brakes, found: list[Document], named: Named
+) -> NewJob:
+    paths = paths_of(job)
+    metadata = None if job.metadata is None else json_copy("metadata", dict(job.metadata))
+    own = _own(job, paths)
+    request = _request(template, own, found)
+    _check(template, request)
+    size = _size(template, own, found)
+    unbounded = template.unbounded or _unsized(request, brakes)
+    digest = requests.digest(template.data, own, requests.identities(found))
+    derived = keys.of_files(paths, job.pages) if paths else keys.of_content(digest)
+    return NewJob(
+        key=named(job, derived, digest),
+        provider=template.provider.name,
+        model=template.lane_model,
+        endpoint=template.provider.traits.endpoint,
+        digest=digest,
+        template=template.data,
+        template_digest=template.digest,
+        own=own,
+        documents=[_stored(one) for one in found] or None,
+        metadata=metadata,
+        bytes=size.bytes,
+        tokens=size.tokens,
+        bound=None if unbounded else size.bound,
+    )
+
+
+def _unnamed(_job: Job, _derived: str, _digest: bytes) -> str:
+    return ""
+
+
 def _stored(document: Document) -> Json:
     return {name: value for name, value in asdict(document).items() if value is not None}
 
@@ -122,6 +145,8 @@ def failed_row(job: Job, problem: str, named: Named) -> NewJob:
     asked: Json = {"prompt": job.prompt, "files": paths}
     if job.pages is not None:
         asked["pages"] = job.pages
+    if job.split_pages is not None:
+        asked["split_pages"] = job.split_pages
     if job.messages is not None:
         asked["messages"] = json_copy("messages", list(job.messages))
     digest = requests.digest(template, asked, [])

@@ -34,7 +34,16 @@ _DEFAULTABLE = (
 """What ``set_default_params`` may set besides the provider's own parameters."""
 
 _SPEAKERS = ("user", "system", "developer")
-_OF_ONE_JOB = ("messages", "prompt", "file", "files", "pages", "key", "metadata")
+_OF_ONE_JOB = (
+    "messages",
+    "prompt",
+    "file",
+    "files",
+    "pages",
+    "split_pages",
+    "key",
+    "metadata",
+)
 
 
 class BadInput(ValidationError):
@@ -84,6 +93,7 @@ def check_shape(job: Job) -> None:
     _check_numbers(job)
     _check_mappings(job)
     _check_pages(job)
+    _check_split(job)
     if job.params.get("n") not in (None, 1) or (job.extra_body or {}).get("n") not in (None, 1):
         raise ValidationError("n: one job is one answer; add it n times instead.")
 
@@ -125,6 +135,20 @@ def _check_pages(job: Job) -> None:
             "each file."
         )
     ranges.parsed(job.pages)
+
+
+def _check_split(job: Job) -> None:
+    size = job.split_pages
+    if size is None:
+        return
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValidationError(
+            f"split_pages must be a whole number of pages, 1 or more, not {size!r}."
+        )
+    if len(paths_of(job)) != 1:
+        raise ValidationError(
+            f"split_pages={size} needs one PDF to split: give file=, or add a job for each file."
+        )
 
 
 def _misspelt(job: Job) -> str:

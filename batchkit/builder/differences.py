@@ -78,6 +78,8 @@ def _of_row(store: Store, row: JobRow) -> Iterator[tuple[str, Any]]:
 def _file(document: Json) -> str:
     pages = document.get("selection")
     which = document["sha256"][:8] + (f", pages {pages}" if pages else "")
+    if document.get("parts"):
+        which += f", part {document['part']} of {document['parts']}"
     return f"{document['name']} ({which})"
 
 

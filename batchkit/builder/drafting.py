@@ -10,6 +10,7 @@ from batchkit import requests
 from batchkit.builder.marks import Bits
 from batchkit.errors import StateError
 from batchkit.model import Json
+from batchkit.parts import count_of
 from batchkit.store import JobRow, Known, LaneRow, NewJob, Store
 from batchkit.store.jobs import Taken
 
@@ -66,6 +67,7 @@ class Draft:
         self._opened = opened
         self._place: tuple[Store, int] | None = None
         self._is_empty = False
+        self._split: int | None = None
         self._buffer: list[NewJob] = []
         self._bytes = 0
         self.seen = Bits()
@@ -81,9 +83,12 @@ class Draft:
         """The run that the jobs go into, made now if it was not."""
         return self._where()[1]
 
-    def add(self, job: NewJob) -> None:
-        """Take a job; write them down by the thousand."""
+    def add(self, job: NewJob, *tails: NewJob) -> None:
+        """Take a job, with the other parts of its document; write them down by the thousand."""
         self._buffer.append(job)
+        if tails:
+            self._buffer += tails
+            self._bytes += sum(tail.bytes for tail in tails)
         self._bytes += job.bytes
         self.added += 1
         if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
@@ -141,6 +146,9 @@ class Draft:
 
     def _merge(self, new: Sequence[NewJob]) -> None:
         store, run_id = self._where()
+        if self._split != run_id and any(count_of(job.documents) for job in new):
+            store.runs.note_split(run_id)
+            self._split = run_id
         if self._is_empty:
             added = store.jobs.append(run_id, new)
             self.seen.add_all(added.start, added.stop)

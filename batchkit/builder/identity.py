@@ -5,7 +5,7 @@ Only rows are read here. Nothing is altered before ``store.runs.open``, and that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -15,7 +15,8 @@ from batchkit.builder.differences import Difference, gone, named
 from batchkit.builder.drafting import Draft
 from batchkit.errors import RunChangedError
 from batchkit.model import Code
-from batchkit.store import RunRow, Store
+from batchkit.parts import document_of, is_tail
+from batchkit.store import Answer, RunRow, Store
 
 OnChange = Literal["error", "keep", "replace"]
 Place = tuple[int, int]
@@ -44,9 +45,14 @@ class Survey:
     ``held`` counts what was released before, ``fresh`` the drafts without a predecessor, ``taken``
     those of them that another run has answered. In ``renamed`` both keys follow from content, so
     that an edited prompt looks like a new job and a missing one.
+
+    All counts are of documents, however many parts they are sent in. Where a document has changed,
+    ``spare`` are the old parts that the new layout lacks, each with whether it was not sent, and
+    ``longer`` the new ones that the old one lacks; ``given_up`` are as ``spare``, of the replaced.
     """
 
     held: int = 0
+    released: int = 0
     taken: int = 0
     fresh: int = 0
     changed: list[Pair] = field(default_factory=list)
@@ -54,15 +60,18 @@ class Survey:
     replaced: list[Pair] = field(default_factory=list)
     gone: list[tuple[Place, str]] = field(default_factory=list)
     stale: list[Place] = field(default_factory=list)
+    spare: list[tuple[Place, bool]] = field(default_factory=list)
+    given_up: list[tuple[Place, bool]] = field(default_factory=list)
+    longer: list[Place] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
         """``known``, ``new``, ``changed`` and ``gone``, as they are said."""
         return {
-            "known": self.held + self.taken - len(self.changed) - len(self.replaced),
-            "new": self.fresh - self.taken + len(self.replaced) - len(self.renamed),
-            "changed": len(self.changed) + len(self.renamed),
-            "gone": len(self.gone),
+            "known": self.held + self.taken - _count(self.changed) - _count(self.replaced),
+            "new": self.fresh - self.taken + _count(self.replaced) - len(self.renamed),
+            "changed": _count(self.changed) + len(self.renamed),
+            "gone": len({document_of(key) for _, key in self.gone}),
         }
 
     @property
@@ -76,18 +85,59 @@ class Survey:
         return ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Parts of split documents, but for the first, that only one side has: the run, the script."""
+
+    old: list[tuple[Place, str, bool]] = field(default_factory=list)
+    new: list[tuple[Place, str]] = field(default_factory=list)
+
+
+def _count(pairs: Sequence[Pair]) -> int:
+    return len({document_of(one.key) for one in pairs})
+
+
 def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
     """Compare a run with what a builder has added."""
-    found = Survey(taken=store.surveys.taken_over(run.id))
+    found = Survey(taken=store.surveys.taken_over(run.id, documents=run.split))
     revised = _changed(store, run, draft, found)
-    for lane_id, seq, no, _, _ in store.surveys.drafts(run.id):
+    layout = Layout()
+    for lane_id, seq, no, key, _ in store.surveys.drafts(run.id):
         if no not in draft.seen:
             found.stale.append((lane_id, seq))
         elif no not in revised:
-            found.fresh += 1
+            if is_tail(key):
+                layout.new.append(((lane_id, seq), key))
+            else:
+                found.fresh += 1
     if run.opened_at is not None:
-        _missing(store, run, draft, found, revised)
+        _missing(store, run, draft, found, revised, layout)
+    if run.split:
+        _relaid(store, run, found, layout)
     return found
+
+
+def _relaid(store: Store, run: RunRow, found: Survey, layout: Layout) -> None:
+    """Let all parts of a document go one way: changed as a whole, or simply replaced.
+
+    Each part says in its content of how many it is one, so that another layout changes those that
+    both have; the parts that only one of the two has go with them.
+    """
+    pairs = {document_of(one.key) for one in (*found.changed, *found.replaced)}
+    spare = [one for one in layout.old if document_of(one[1]) in pairs]
+    found.gone += [(p, k) for p, k, unsent in layout.old if unsent and document_of(k) not in pairs]
+    ended = store.parts.answers(run.id, [key for _, key, unsent in spare if not unsent])
+    asked = {key for _, key, unsent in spare if not (unsent or _is_never_asked(ended.get(key)))}
+    changed = {document_of(key) for key in (*asked, *(one.key for one in found.changed))}
+    found.changed += [one for one in found.replaced if document_of(one.key) in changed]
+    found.replaced = [one for one in found.replaced if document_of(one.key) not in changed]
+    for place, key, unsent in spare:
+        (found.spare if document_of(key) in changed else found.given_up).append((place, unsent))
+    found.longer = [place for place, key in layout.new if document_of(key) in changed]
+
+
+def _is_never_asked(answer: Answer | None) -> bool:
+    return answer is not None and answer.code in _NEVER_ASKED
 
 
 def _changed(store: Store, run: RunRow, draft: Draft, found: Survey) -> set[int]:
@@ -104,12 +154,18 @@ def _changed(store: Store, run: RunRow, draft: Draft, found: Survey) -> set[int]
     return revised
 
 
-def _missing(store: Store, run: RunRow, draft: Draft, found: Survey, revised: set[int]) -> None:
+def _missing(
+    store: Store, run: RunRow, draft: Draft, found: Survey, revised: set[int], layout: Layout
+) -> None:
     """Find what the script adds no more: gone if it was not sent, renamed if content named it."""
     nameless: list[tuple[Place, str, bool]] = []
     for lane_id, seq, no, key, digest, unsent in store.surveys.released(run.id):
+        found.released += not is_tail(key)
         if no in draft.seen:
-            found.held += 1
+            found.held += not is_tail(key)
+            continue
+        if is_tail(key):
+            layout.old.append(((lane_id, seq), key, bool(unsent)))
             continue
         if keys.is_of_content(key, digest):
             nameless.append(((lane_id, seq), key, bool(unsent)))
@@ -134,14 +190,18 @@ def _by_content(
 def check(store: Store, run: RunRow, found: Survey, on_change: OnChange) -> None:
     """Raise RunChangedError if the script says something else than the run and nobody said how."""
     counts = found.counts
-    too_many_gone = counts["gone"] > _MOST_GONE * max(run.total, 1)
+    total = found.released if run.split else run.total
+    too_many_gone = counts["gone"] > _MOST_GONE * max(total, 1)
     if on_change != "error" or not (counts["changed"] or too_many_gone):
         return
-    pairs = [*found.changed, *found.renamed]
+    pairs = list(
+        {document_of(one.key): one for one in (*found.changed, *found.renamed)[::-1]}.values()
+    )[::-1]
     examples: list[Difference] = []
     for pair in pairs[:_EXAMPLES]:
-        examples += named(store, pair.key, pair.old, pair.new)
-    examples += [gone(key) for _, key in found.gone[:_EXAMPLES]]
+        examples += named(store, document_of(pair.key), pair.old, pair.new)
+    missing = list(dict.fromkeys(document_of(key) for _, key in found.gone))
+    examples += [gone(key) for key in missing[:_EXAMPLES]]
     raise RunChangedError(
         _sentence(run, found, examples, min(_EXAMPLES, len(pairs))),
         counts=counts,
@@ -198,17 +258,27 @@ def plan(
     pairs = [*found.changed, *found.renamed]
     dropped = [*found.stale, *(pair.old for pair in found.replaced if pair.unsent)]
     superseded = [pair.old for pair in found.replaced if not pair.unsent]
+    _give_up(found.given_up, dropped, superseded)
     cancelled: list[Place] = []
     leftovers = list(found.stale)
     if on_change == "replace":
         superseded += [pair.old for pair in pairs if not pair.unsent]
         dropped += [pair.old for pair in pairs if pair.unsent]
+        _give_up(found.spare, dropped, superseded)
         cancelled = [place for place, _ in found.gone]
     else:
-        dropped += [pair.new for pair in pairs]
-        leftovers += [pair.new for pair in pairs]
+        unwanted = [*(pair.new for pair in pairs), *found.longer]
+        dropped += unwanted
+        leftovers += unwanted
     released, count = _released(store, run, set(dropped), first)
     return Plan(released, dropped, superseded, cancelled, leftovers, count)
+
+
+def _give_up(
+    parts: Sequence[tuple[Place, bool]], dropped: list[Place], superseded: list[Place]
+) -> None:
+    for place, unsent in parts:
+        (dropped if unsent else superseded).append(place)
 
 
 def _released(
@@ -216,18 +286,22 @@ def _released(
 ) -> tuple[dict[int, int], int]:
     """Return each lane's new watermark and how many drafts are below: all, or the first few.
 
-    What could not become a request is not sent and counts towards no ``first``.
+    What could not become a request is not sent and counts towards no ``first``; the parts of a
+    document go together.
     """
     local = {lane.id for lane in store.jobs.lanes(run.id) if not lane.provider}
     marks: dict[int, int] = {}
+    begun: set[str] = set()
     count = taken = 0
-    for lane_id, seq, _, _, _ in store.surveys.drafts(run.id):
+    for lane_id, seq, _, key, _ in store.surveys.drafts(run.id):
         if (lane_id, seq) in dropped:
             continue
-        if lane_id not in local:
-            if first is not None and taken >= first:
+        if lane_id not in local and first is not None:
+            if taken >= first and document_of(key) not in begun:
                 continue
-            taken += 1
+            if document_of(key) not in begun:
+                taken += 1
+                begun.add(document_of(key))
         marks[lane_id] = seq + 1
         count += 1
     return marks, count

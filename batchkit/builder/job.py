@@ -21,8 +21,8 @@ class Job:
     """One request with one answer, as it is added: ``batch.add_jobs([Job(prompt=…), …])``.
 
     What is None is left to the builder's defaults. ``pages`` are those of its PDF
-    that are sent. ``params`` are the provider's own parameters; ``response_schema`` is the JSON
-    Schema of the answer where its class is not at hand.
+    that are sent, ``split_pages`` how many go into each request. ``params`` are the provider's own
+    parameters; ``response_schema`` is the JSON Schema of the answer where its class is not at hand.
     """
 
     messages: Sequence[Mapping[str, Any]] | None = None
@@ -37,6 +37,7 @@ class Job:
     system: str | None = None
     files: Sequence[FilePath] | None = None
     pages: str | None = None
+    split_pages: int | None = None
     provider: str | None = None
     price: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from batchkit.builder.marks import Marks
 from batchkit.documents import ranges
 from batchkit.errors import ValidationError
+from batchkit.parts import MARK
 
 _LONGEST = 1_000
 _QUESTION = "prompt-"
@@ -48,12 +49,17 @@ def checked(key: object) -> str:
         raise ValidationError(
             f"key={key[:40]!r} cannot be a key: it needs 1 to {_LONGEST:,} characters without NUL."
         )
+    if MARK in key:
+        raise ValidationError(
+            f"key={key[:40]!r} cannot be a key: U+001F in it is what batchkit marks the parts of "
+            "split documents with. Write another character."
+        )
     return key
 
 
 def of_files(paths: Sequence[str | os.PathLike[str]], pages: str | None = None) -> str:
     """Return the key of a job with files: their paths as given, and the pages if it has some."""
-    key = " + ".join(os.fspath(path) for path in paths)
+    key = " + ".join(os.fspath(path) for path in paths).replace(MARK, "\ufffd")
     if pages is not None:
         key = f"{key}#{ranges.written(pages)}"
     if len(key) <= _LONGEST:

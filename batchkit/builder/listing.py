@@ -9,6 +9,7 @@ from typing import Any, overload
 from batchkit.builder.drafting import Draft
 from batchkit.builder.job import Job
 from batchkit.model import Json
+from batchkit.parts import count_of, is_tail
 from batchkit.store import JobRow
 
 _PAGE = 500
@@ -35,7 +36,7 @@ class Jobs(Sequence[Job]):
         store = self._draft.store
         templates: dict[int, Json] = {}
         for row in store.surveys.current(self._draft.run_id):
-            if row.no not in self._draft.seen:
+            if row.no not in self._draft.seen or is_tail(row.key):
                 continue
             if row.template_id not in templates:
                 templates[row.template_id] = store.jobs.template(row.template_id)
@@ -59,7 +60,8 @@ def _job(row: JobRow, template: Json, models: dict[str, Any]) -> Job:
     params = dict(template.get("params") or {})
     found = row.documents or ()
     paths = [one["path"] for one in found] or list(row.own.get("files") or ())
-    selected = [one["selection"] for one in found if one.get("selection")]
+    named = "selection" if count_of(row.documents) is None else "split_from"
+    selected = [one[named] for one in found if one.get(named)]
     schema = template.get("schema")
     model = models.get(str(template.get("response_model")))
     return Job(
@@ -69,6 +71,7 @@ def _job(row: JobRow, template: Json, models: dict[str, Any]) -> Job:
         file=paths[0] if len(paths) == 1 else None,
         files=paths if len(paths) > 1 else None,
         pages=selected[0] if selected else row.own.get("pages"),
+        split_pages=found[0].get("split_pages") if found else row.own.get("split_pages"),
         model=template.get("model"),
         provider=template.get("provider") or None,
         max_tokens=template.get("max_tokens"),

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from batchkit.builder.drafting import Draft
+from batchkit.parts import shown
 from batchkit.store import RunRow, Store
 
 ANEW = "anew"
@@ -91,7 +92,7 @@ def _matched(
         left = answers.get(digest)
         if left:
             row = left.popleft()
-            name = f"{names.get(row.other_run, row.other_run)}/{row.key}"
+            name = f"{names.get(row.other_run, row.other_run)}/{shown(row.key)}"
             yield (lane_id, seq), (row.lane_id, row.seq), name
 
 

@@ -28,6 +28,7 @@ from batchkit.errors import (
 )
 from batchkit.model import Json
 from batchkit.money import show
+from batchkit.parts import shown
 from batchkit.store import Front, JobRow, Opening, RunRow, Store
 from batchkit.weighing import weigh
 
@@ -250,9 +251,9 @@ class Start:
         if least <= left:
             return
         raise CostLimitExceededError(
-            f"Not one job fits under the cost limit: the cheapest, {job.key!r}, may cost up to "
-            f"{show(least)}, and {show(left)} of {show(limit)} is left. Nothing was sent. Raise it "
-            "with add_cost_limit(usd=…), or lower max_tokens."
+            f"Not one job fits under the cost limit: the cheapest, {shown(job.key)!r}, may cost "
+            f"up to {show(least)}, and {show(left)} of {show(limit)} is left. Nothing was sent. "
+            "Raise it with add_cost_limit(usd=…), or lower max_tokens."
         )
 
     def _counted(self, job: JobRow, provider: str) -> int:

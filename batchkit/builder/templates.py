@@ -39,6 +39,7 @@ _ARGUMENTS = (
     "system",
     "files",
     "pages",
+    "split_pages",
     "provider",
     "price",
     "metadata",

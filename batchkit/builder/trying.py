@@ -13,8 +13,10 @@ from batchkit.builder.starting import Start
 from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.errors import CostLimitExceededError, ValidationError
+from batchkit.merging import Merging
 from batchkit.model import CostKind, Errored, Json, NotRun, Outcome, Price, Request, Succeeded
 from batchkit.money import show
+from batchkit.parts import count_of, is_tail
 from batchkit.providers import Provider
 from batchkit.results import JobResult, Reader
 from batchkit.store import Answer, JobRow, RunRow, Settled
@@ -49,11 +51,24 @@ class Trials:
         self._start.reuse()
         draft, store = self._start.draft, self._start.draft.store
         rows = list(
-            islice((row for row in store.surveys.untried(draft.run_id) if row.no in draft.seen), n)
+            islice(
+                (
+                    row
+                    for row in store.surveys.untried(draft.run_id)
+                    if row.no in draft.seen and not is_tail(row.key)
+                ),
+                n,
+            )
         )
         if not rows:
             raise ValidationError(
                 "There is nothing to try out: every job has been sent. Read results() of the run."
+            )
+        split = [row for row in rows if (count_of(row.documents) or 1) > 1]
+        if split:
+            self._console.say(
+                f"Of {'each document' if len(split) > 1 else 'the document'} that is sent in parts "
+                "the first is tried out alone"
             )
         return self._asked(rows)
 
@@ -90,8 +105,9 @@ class Trials:
             for trial, bound in zip(left, bounds, strict=True)
         }
         answers = failed | self._answers(rows)
-        reader = Reader(store, store.runs.get(draft.run_id), self._models)
-        return [reader.result(answers[row.lane_id, row.seq]) for row in rows]
+        run = store.runs.get(draft.run_id)
+        merging = Merging(store, run, Reader(store, run, self._models))
+        return [merging.one([answers[row.lane_id, row.seq]]) for row in rows]
 
     def _answers(self, rows: Sequence[JobRow]) -> dict[tuple[int, int], Answer]:
         draft = self._start.draft

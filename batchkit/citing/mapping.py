@@ -20,7 +20,9 @@ FOUND: Final = "found"
 BY_PLACE: Final = "place"
 BY_VALUE: Final = "value"
 
-_ROOT: Final = "answer"
+ROOT: Final = "answer"
+"""The path of an answer that is no object or list."""
+
 _MOST_LOOKS: Final = 200_000
 
 
@@ -93,5 +95,5 @@ def _marked(one: Citation, found: str, is_sure: bool) -> Citation:
 def _by_path(fields: Sequence[Leaf], found: dict[int, list[Citation]]) -> dict[str, list[Citation]]:
     made: dict[str, list[Citation]] = {}
     for at in sorted(found):
-        made.setdefault(".".join(fields[at].path) or _ROOT, []).extend(found[at])
+        made.setdefault(".".join(fields[at].path) or ROOT, []).extend(found[at])
     return made

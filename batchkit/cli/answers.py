@@ -233,7 +233,9 @@ def _raw(attempts: list[dict[str, Any]]) -> str | None:
 
 
 def _show_attempts(attempts: list[dict[str, Any]]) -> None:
-    names = ("number", "reason", "state", "code", "finish_reason", "cost_usd", "batch", "at")
+    names = ["number", "reason", "state", "code", "finish_reason", "cost_usd", "batch", "at"]
+    if any("part" in one for one in attempts):  # a document in parts
+        names.insert(0, "part")
     if attempts:
         screen.say()
         shown = [{**one, "cost_usd": usd(one["cost_usd"])} for one in attempts]
@@ -241,7 +243,8 @@ def _show_attempts(attempts: list[dict[str, Any]]) -> None:
     for one in attempts:
         for name in ("change", "error"):
             if one[name]:
-                screen.say(f"{one['number']}: {name}: {screen.cell(one[name], 1_000)}")
+                which = f"part {one['part']}, {one['number']}" if "part" in one else one["number"]
+                screen.say(f"{which}: {name}: {screen.cell(one[name], 1_000)}")
 
 
 @click.command()

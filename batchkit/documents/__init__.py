@@ -8,7 +8,7 @@ none is refused, since that is mostly a saved error page.
 from __future__ import annotations
 
 from batchkit.documents.images import image_size
-from batchkit.documents.looking import decode, inspect, load, measured, pdf_text
+from batchkit.documents.looking import decode, inspect, load, measured, pdf_text, split
 from batchkit.documents.ranges import original_page
 from batchkit.documents.text import TEXT_TYPES
 from batchkit.documents.unfit import MAX_BYTES
@@ -23,4 +23,5 @@ __all__ = [
     "measured",
     "original_page",
     "pdf_text",
+    "split",
 ]

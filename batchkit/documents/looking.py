@@ -6,12 +6,16 @@ import errno
 import hashlib
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
-from batchkit.documents import images, kept, office, pdf, text
+from batchkit.documents import images, kept, office, pdf, ranges, text
 from batchkit.documents.unfit import MAX_BYTES, READS, Look, Unfit
 from batchkit.errors import DocumentChanged, DocumentGone, ValidationError
 from batchkit.model import Attachment, Document
+
+MOST_PARTS = 99_999
+"""Most parts of a document: their numbers have five digits."""
 
 _CHUNK = 1 << 20
 
@@ -70,6 +74,38 @@ def inspect(
         raise ValidationError(f"{shown} {error}") from error.__cause__
     if keep is not None:
         kept.keep(keep, digest, data)
+    return _document(path, shown, data, digest, look)
+
+
+def split(
+    path: str | Path, size: int, *, pages: str | None = None, keep: Path | None = None
+) -> list[Document]:
+    """Read a PDF once and return its parts of `size` pages, in order; one if it has no more.
+
+    `pages` are those that are wanted, all by default. Raise ValidationError as `inspect` does, and
+    for what is no PDF.
+    """
+    shown = Path(path).name or str(path)
+    data, digest = _read(path, shown)
+    try:
+        looks = _parts(data, shown, size, pages)
+    except Unfit as error:
+        raise ValidationError(f"{shown} {error}") from error.__cause__
+    if keep is not None:
+        kept.keep(keep, digest, data)
+    return [
+        replace(
+            _document(path, shown, data, digest, look),
+            part=number,
+            parts=len(looks),
+            split_pages=size,
+            split_from=pages,
+        )
+        for number, look in enumerate(looks, 1)
+    ]
+
+
+def _document(path: str | Path, shown: str, data: bytes, digest: str, look: Look) -> Document:
     return Document(
         path=os.path.abspath(path),
         name=shown,
@@ -147,6 +183,21 @@ def _look(data: bytes, name: str, pages: str | None) -> Look:
     if pages is not None:
         raise Unfit(f'is no PDF, and pages="{pages}" is for PDFs: leave pages out')
     return found
+
+
+def _parts(data: bytes, name: str, size: int, pages: str | None) -> list[Look]:
+    """Say what each part of a PDF is; raise Unfit for what cannot be split."""
+    if not pdf.is_pdf(data, Path(name).suffix.lower()):
+        _look(data, name, None)
+        raise Unfit(f"is no PDF, and split_pages={size} is for PDFs: leave split_pages out")
+    numbers = pdf.numbers(data, pages)
+    if len(numbers) > size * MOST_PARTS:
+        raise Unfit(
+            f"has {len(numbers):,} pages, which split_pages={size} would part into more than "
+            f"{MOST_PARTS:,}: choose a larger split_pages"
+        )
+    chunks = [numbers[at : at + size] for at in range(0, len(numbers), size)]
+    return [pdf.look(data, ranges.of_numbers(chunk)) for chunk in chunks]
 
 
 def _refuse_known(data: bytes, ending: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 _PDFIUM = threading.Lock()  # PDFium is not safe for threads
+_NO_PAGES = "is a PDF without pages: print it to PDF again"
 _HEAD = 2_048
 _HOUR = re.compile(rb"/CreationDate\(D:\d{14}[+Z-]\d\d'\d\d'\)")
 _ID = re.compile(rb"/ID\s*\[\s*<[0-9A-Fa-f]*>\s*<[0-9A-Fa-f]*>\s*\]")
@@ -37,7 +38,7 @@ def look(data: bytes, wanted: str | None = None) -> Look:
     with _opened(data) as pdf:
         count = len(pdf)
         if count == 0:
-            raise Unfit("is a PDF without pages: print it to PDF again")
+            raise Unfit(_NO_PAGES)
         pages = list(range(1, count + 1)) if wanted is None else _numbers(wanted, count)
         texts = [_page_text(pdf, page - 1) for page in pages]
         cut = None if len(pages) == count else _cut(pdf, pages)
@@ -52,6 +53,15 @@ def look(data: bytes, wanted: str | None = None) -> Look:
         selection=None if cut is None else ranges.of_numbers(pages),
         cut_bytes=None if cut is None else len(cut),
     )
+
+
+def numbers(data: bytes, wanted: str | None) -> list[int]:
+    """Return which pages are wanted, counting from 1, all by default; raise Unfit."""
+    with _opened(data) as pdf:
+        count = len(pdf)
+    if count == 0:
+        raise Unfit(_NO_PAGES)
+    return list(range(1, count + 1)) if wanted is None else _numbers(wanted, count)
 
 
 def cut(data: bytes, selection: str) -> bytes:

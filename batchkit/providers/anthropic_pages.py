@@ -23,7 +23,7 @@ def too_many(request: Request) -> list[str]:
     if pages > most:
         found.append(
             f"{names}: {pages:,} PDF pages, and {request.model} takes at most {most} in a request: "
-            f'send a part of them with pages="1-{most}", or split the file.'
+            f'send a part of them with pages="1-{most}", or a PDF in parts with split_pages={most}.'
         )
     if images > most:
         found.append(

@@ -61,7 +61,7 @@ def read(
             unknown_jobs=status["cost_unknown_jobs"],
         ),
         reused=store.reports.reused(run.id),
-        reasons=tuple(_reasons(store, run.id)),
+        reasons=tuple(_reasons(store, run)),
         used=used,
         retries=store.reports.again(run.id),
         batches=tuple(_bars(store, run.id)),
@@ -75,10 +75,22 @@ def read(
 _COUNTS = ("total", "completed", "failed", "cancelled", "active", "pending")
 
 
-def _reasons(store: Store, run_id: int) -> Iterable[Reason]:
-    for state, code, count in store.reports.reasons(run_id):
-        examples = store.reports.examples(run_id, state, code, _EXAMPLES)
+def _reasons(store: Store, run: RunRow) -> Iterable[Reason]:
+    if run.split:
+        yield from _of_documents(store, run.id)
+        return
+    for state, code, count in store.reports.reasons(run.id):
+        examples = store.reports.examples(run.id, state, code, _EXAMPLES)
         yield Reason(code or "unknown", state, count, tuple(examples))
+
+
+def _of_documents(store: Store, run_id: int) -> Iterable[Reason]:
+    """Give the reasons of a run in which documents are split, the most frequent first."""
+    found: dict[tuple[str, str | None], list[tuple[str, str]]] = {}
+    for one in store.parts.unanswered(run_id):
+        found.setdefault((one.state, one.code), []).append((one.key, one.error or ""))
+    for (state, code), lost in sorted(found.items(), key=lambda pair: -len(pair[1])):
+        yield Reason(code or "unknown", state, len(lost), tuple(lost[:_EXAMPLES]))
 
 
 def _used(store: Store, run_id: int, day: date) -> Iterable[Used]:

@@ -13,8 +13,10 @@ from batchkit.console import Console
 from batchkit.errors import RunNotFoundError, ValidationError
 from batchkit.export import Library, Source, export, to_frame
 from batchkit.export.folders import ResultsFolder
+from batchkit.merging import Merging
 from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
 from batchkit.money import usd
+from batchkit.parts import is_tail
 from batchkit.providers import Provider
 from batchkit.report import Report, read
 from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
@@ -26,7 +28,14 @@ from batchkit.run.pivoting import Pivot
 from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
-from batchkit.run.retries import RETRIED, Revision, pick, with_tokens
+from batchkit.run.retries import (
+    RETRIED,
+    Revision,
+    documents_in,
+    pick,
+    with_parts,
+    with_tokens,
+)
 from batchkit.run.status import Gauge, described, line
 from batchkit.run.stories import JobStory, answers_of, story_of
 from batchkit.run.twins import driving_twin, streaming_twin, twin
@@ -160,16 +169,19 @@ class BatchRun:
         """
         states = states_of(state, _ENDED)
         place = cursor_place(after)
-        reader = self._reader(response_model)
-        return map(reader.result, self._store.answers.ended(self._run_id, states, place))
+        merging = self._merging(response_model)
+        asked = None if merging.is_needed else states
+        ended = self._store.answers.ended(self._run_id, asked, place)
+        return merging.ended(ended, states)
 
     def rows(
         self, states: str | Sequence[str] | None = None, response_model: Any = None
     ) -> Iterator[JobResult]:
         """Stream every job once: those that wait, then those that have ended."""
         wanted = states_of(states, (*_ENDED, *_WAITING))
-        reader = self._reader(response_model)
-        return map(reader.result, answers_of(self._store, self._row, wanted))
+        merging = self._merging(response_model)
+        asked = None if merging.is_needed else wanted
+        return merging.rows(answers_of(self._store, self._row, asked), wanted)
 
     def export(
         self,
@@ -194,7 +206,7 @@ class BatchRun:
 
     def pivot(self, by: str = "model", response_model: Any = None) -> Pivot:
         """Return one row a key, with each model's result beside it; streamed, and ``export``."""
-        return Pivot(self._store, self._row, self._reader(response_model), by)
+        return Pivot(self._store, self._row, self._merging(response_model), by)
 
     def to_frame(
         self,
@@ -212,12 +224,12 @@ class BatchRun:
 
     def get(self, key: str, response_model: Any = None) -> JobStory:
         """Return one job's whole story; raise ValidationError if there is no such key."""
-        return story_of(self._store, self._row, key, self._reader(response_model))
+        return story_of(self._store, self._row, key, self._merging(response_model))
 
     def get_failed_jobs(self) -> dict[str, str]:
         """Return the error of each failed job by its key."""
-        failed = self._store.answers.ended(self._run_id, (JobState.FAILED.value,))
-        return {answer.key: answer.error or answer.code or "unknown" for answer in failed}
+        failed = self.iter_results(JobState.FAILED.value)
+        return {one.key: one.error or one.error_code or "unknown" for one in failed}
 
     # driving
 
@@ -302,6 +314,8 @@ class BatchRun:
         given = {name: value for name, value in changes.items() if value is not None}
         picked = pick(self._store, self._run_id, states, codes, keys, given)
         count = self._again(picked.jobs, given) if picked.jobs else 0
+        if self._row.split:
+            count = len(documents_in(key for _, _, key in picked.jobs)) if count else 0
         said = f"{count:,} {'job goes' if count == 1 else 'jobs go'} again"
         if picked.left_out:
             reasons = ", ".join(f"{code} {n:,}" for code, n in sorted(picked.left_out.items()))
@@ -388,6 +402,9 @@ class BatchRun:
     def _row(self) -> RunRow:
         return self._store.runs.get(self._run_id)
 
+    def _merging(self, response_model: Any) -> Merging:
+        return Merging(self._store, self._row, self._reader(response_model))
+
     def _reader(self, response_model: Any) -> Reader:
         return Reader(self._store, self._row, self._models, response_model)
 
@@ -454,11 +471,12 @@ class BatchRun:
     def _cancel_keys(self, keys: Sequence[str]) -> list[str]:
         asked = listed("keys", keys)
         there = self._store.jobs.lookup(self._run_id, asked)
-        strange = [key for key in asked if key not in there]
+        strange = [key for key in asked if key not in there or is_tail(key)]
         if strange:
             shown = ", ".join(repr(key) for key in strange[:5])
             raise ValidationError(f"The run {self.name!r} has no job with the key {shown}.")
-        late = self._store.runs.cancel_keys(self._run_id, asked, self._clock.now())
+        parts = with_parts(self._store, self._run_id, asked)
+        late = documents_in(self._store.runs.cancel_keys(self._run_id, parts, self._clock.now()))
         if late:
             self._console.say(
                 f"{len(asked) - len(late):,} jobs cancelled; {len(late):,} are in flight or have "

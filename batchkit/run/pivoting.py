@@ -8,8 +8,10 @@ from os import PathLike
 
 from batchkit.errors import ValidationError
 from batchkit.export.pivots import PivotRow, write_pivot
+from batchkit.merging import Merging
 from batchkit.model import JobState
-from batchkit.results import JobResult, Reader
+from batchkit.parts import count_of, document_of, is_tail, keys_of
+from batchkit.results import JobResult
 from batchkit.run.stories import pending
 from batchkit.store import Answer, Known, RunRow, Store
 
@@ -23,12 +25,12 @@ class Pivot:
     The column of a job is the model in its key, else the model that it asks.
     """
 
-    def __init__(self, store: Store, run: RunRow, reader: Reader, by: str = "model") -> None:
+    def __init__(self, store: Store, run: RunRow, merging: Merging, by: str = "model") -> None:
         if by != "model":
             raise ValidationError(f"Results are put side by side by 'model', not by {by!r}.")
         self._store = store
         self._run = run
-        self._reader = reader
+        self._merging = merging
         self._templates: dict[int, str] = {}
         asked = (str(template.get("model") or "") for template in store.reports.templates(run.id))
         self.models = [name for name in dict.fromkeys(asked) if name]
@@ -50,7 +52,7 @@ class Pivot:
     def _keys(self) -> Iterator[tuple[int, str]]:
         """Stream (number, key) of what the run holds, in order of adding."""
         held = self._store.surveys.drafts if self._run.opened_at is None else self._released
-        return ((row[2], row[3]) for row in held(self._run.id))
+        return ((row[2], row[3]) for row in held(self._run.id) if not is_tail(row[3]))
 
     def _released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes]]:
         for row in self._store.surveys.released(run_id):
@@ -70,9 +72,19 @@ class Pivot:
                     groups.setdefault(self._split(key)[0], []).append(known)
         # A key whose first job stood on an earlier page was a row there.
         led = [base for no, base in bases.items() if no == min(one.no for one in groups[base])]
+        for base in led:
+            groups[base] += self._tails(groups[base])
         answers = self._answers([one for base in led for one in groups[base]], active)
         for base in led:
             yield self._row(base, [answers[one.no] for one in groups[base]])
+
+    def _tails(self, jobs: Sequence[Known]) -> list[Known]:
+        """Return the other parts of documents that are split."""
+        keys = [key for one in jobs for key in keys_of(one.key, count_of(one.documents) or 1)[1:]]
+        if not keys:
+            return []
+        found = self._store.jobs.lookup(self._run.id, keys)
+        return [one for known in found.values() for one in known if not one.superseded]
 
     def _answers(self, jobs: Sequence[Known], active: set[int]) -> dict[int, Answer]:
         keys = [job.key for job in jobs]
@@ -90,9 +102,12 @@ class Pivot:
 
     def _row(self, base: str, answers: Sequence[Answer]) -> PivotRow:
         cells: dict[str, JobResult] = {}
+        documents: dict[str, list[Answer]] = {}
         for answer in sorted(answers, key=lambda one: one.no):
-            model = self._split(answer.key)[1] or self._asked(answer.template_id)
-            cells[answer.key if model in cells else model] = self._reader.result(answer)
+            documents.setdefault(document_of(answer.key), []).append(answer)
+        for key, parts in documents.items():
+            model = self._split(key)[1] or self._asked(parts[0].template_id)
+            cells[key if model in cells else model] = self._merging.one(parts)
         order = {model: at for at, model in enumerate(self.models)}
         sides = sorted(cells, key=lambda name: order.get(name, len(order)))
         return PivotRow(base, {name: cells[name] for name in sides})

@@ -11,6 +11,7 @@ from typing import Any
 from batchkit import providers, requests
 from batchkit.errors import ValidationError
 from batchkit.model import Attachment, Code, Json, Request
+from batchkit.parts import count_of, document_of, keys_of, shown
 from batchkit.pricing import priced_extras, table_price
 from batchkit.providers import Provider
 from batchkit.results import loaded
@@ -52,13 +53,25 @@ def pick(
     _check(states, codes, changes)
     jobs: list[tuple[int, int, str]] = []
     left_out: Counter[str] = Counter()
-    for chunk in _chunks(keys):
+    for chunk in _chunks(store, run_id, keys):
         for lane_id, seq, key, code in store.answers.ended_ids(run_id, states, codes, chunk):
             if can_work(code, asked=codes is not None, changed=bool(changes)):
                 jobs.append((lane_id, seq, key))
             else:
                 left_out[str(code)] += 1
     return Picked(jobs, left_out)
+
+
+def with_parts(store: Store, run_id: int, keys: Sequence[str]) -> list[str]:
+    """Return keys with those of the other parts of documents that are split."""
+    found = store.jobs.lookup(run_id, keys) if store.runs.get(run_id).split else {}
+    return [
+        part
+        for key in keys
+        for part in keys_of(
+            key, max((count_of(o.documents) or 1 for o in found.get(key, ())), default=1)
+        )
+    ]
 
 
 def can_work(code: str | None, *, asked: bool, changed: bool) -> bool:
@@ -93,13 +106,20 @@ def _known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
             raise ValidationError(f"retry knows no {what} {one!r}; known: {', '.join(known)}")
 
 
-def _chunks(keys: Sequence[str] | None) -> Iterable[Sequence[str] | None]:
+def _chunks(
+    store: Store, run_id: int, keys: Sequence[str] | None
+) -> Iterable[Sequence[str] | None]:
     if keys is None:
         return [None]
     if isinstance(keys, str):
         raise ValidationError(f"keys must be a list, not the text {keys!r}")
-    unique = list(dict.fromkeys(keys))
+    unique = with_parts(store, run_id, list(dict.fromkeys(keys)))
     return [unique[at : at + _PAGE] for at in range(0, len(unique), _PAGE)]
+
+
+def documents_in(keys: Iterable[str]) -> list[str]:
+    """Return the documents that jobs are parts of, each once; other jobs' keys as they are."""
+    return list(dict.fromkeys(map(document_of, keys)))
 
 
 class Revision:
@@ -180,7 +200,7 @@ class Revision:
         request = requests.assemble(template, own, [Attachment(one, b"") for one in documents])
         problems = provider.check(whole)
         if problems:
-            raise ValidationError(f"job {row.key!r}: {'; '.join(problems)}")
+            raise ValidationError(f"job {shown(row.key)!r}: {'; '.join(problems)}")
         weight = self._weight(request, template, provider)
         return NewJob(
             key=row.key,

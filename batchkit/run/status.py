@@ -24,6 +24,7 @@ class Gauge:
         self._run_id = run_id
         self._clock = clock
         self._failures: tuple[Any, dict[str, int]] = (None, {})
+        self._counted: tuple[Any, Json] = (None, {})
         self._cached: tuple[Any, Json | None] = (None, None)
 
     def read(self) -> Json:
@@ -47,6 +48,8 @@ class Gauge:
         }
 
     def _counts(self, run: RunRow) -> Json:
+        if run.split:
+            return self._documents(run)
         if run.opened_at is None:
             return self._drafted(run)
         left = max(0, run.total - run.ended)
@@ -59,6 +62,15 @@ class Gauge:
             "failed": run.failed,
             "cancelled": run.cancelled,
         }
+
+    def _documents(self, run: RunRow) -> Json:
+        """Count documents, not the parts that some are sent in; again only when there is news."""
+        news = (run.next_no, run.total, run.completed, run.failed, run.cancelled, run.opened_at)
+        seen = (*news, run.collected_no, self._store.runs.live(run.id))
+        if self._counted[0] != seen:
+            counts = self._store.parts.counts(run.id, draft=run.opened_at is None)
+            self._counted = (seen, counts)
+        return dict(self._counted[1])
 
     def _drafted(self, run: RunRow) -> Json:
         """Count a draft's rows, which no counter holds; what was tried out has an answer."""
@@ -82,8 +94,13 @@ class Gauge:
         seen = (run.collected_no, run.failed, run.cancelled)
         if self._failures[0] != seen:
             some = run.failed or run.cancelled
-            self._failures = (seen, self._store.runs.failed_by_code(run.id) if some else {})
+            self._failures = (seen, self._reasons(run) if some else {})
         return dict(self._failures[1])
+
+    def _reasons(self, run: RunRow) -> dict[str, int]:
+        if not run.split:
+            return self._store.runs.failed_by_code(run.id)
+        return Counter(str(one.code) for one in self._store.parts.unanswered(run.id))
 
     def firsts(self) -> Json:
         """Return what went before the rest: ``canary`` and ``prompt_caching``, None where none."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchkit.errors import ValidationError
+from batchkit.merging import Merging
 from batchkit.model import FINAL_JOB_STATES, JobState, Json, RunSpec
 from batchkit.money import optional_dollars
+from batchkit.parts import count_of, is_tail, keys_of, number_of
 from batchkit.rawfiles import Kept, find
-from batchkit.results import JobResult, Reader
+from batchkit.results import JobResult
 from batchkit.run.status import stamp
 from batchkit.spools import custom_id
 from batchkit.store import Answer, BatchRow, JobRow, RunRow, Store
@@ -28,7 +30,8 @@ class JobStory:
     before was not), ``state``, ``code``, ``error``, ``cost_usd``, ``cost_kind``, ``batch`` (the
     provider's ref), ``request_id``, ``finish_reason``, tokens, ``at``, and where raw files are kept
     ``raw_file`` and ``raw_line`` of its result, ``raw_upload`` and ``raw_upload_line`` of its
-    request. ``batch`` is the batch the job is in right now, ``raw_file`` the newest attempt's.
+    request, and ``part`` of a document in parts. ``batch`` is the batch the job is in right now,
+    ``raw_file`` the newest attempt's.
     """
 
     key: str
@@ -54,29 +57,48 @@ class JobStory:
         }
 
 
-def story_of(store: Store, run: RunRow, key: str, reader: Reader) -> JobStory:
-    """Tell one job's story; raise ValidationError if the run has no job under that key."""
-    job = store.jobs.by_key(run.id, key)
+def story_of(store: Store, run: RunRow, key: str, merging: Merging) -> JobStory:
+    """Tell one job's story; raise ValidationError if the run has no job under that key.
+
+    That of a document in parts is told part by part.
+    """
+    job = None if is_tail(key) else store.jobs.by_key(run.id, key)
     if job is None:
         raise ValidationError(f"The run {run.name!r} has no job with the key {key!r}.")
-    rows = store.answers.attempts_of(job.lane_id, job.seq)
-    attempts = [_attempt(store, run.settings, number, row) for number, row in enumerate(rows, 1)]
-    live = store.answers.live_batch_of(job)
+    jobs = [job, *_tails(store, run, job)]
+    rows = {one.key: store.answers.attempts_of(one.lane_id, one.seq) for one in jobs}
+    attempts = [attempt for one in jobs for attempt in _attempts(store, run, one, rows[one.key])]
+    live = next((b for one in jobs if (b := store.answers.live_batch_of(one))), None)
     lane = store.jobs.lane(job.lane_id)
-    answer = _answer(store, run, job)
     return JobStory(
         key=key,
-        result=reader.result(answer),
+        result=merging.one([_answer(store, run, one) for one in jobs]),
         attempts=attempts,
         provider=lane.provider or None,
-        batch=_batch(store, live, rows),
+        batch=_batch(store, live, [row for one in jobs for row in rows[one.key]]),
         raw_file=next((one["raw_file"] for one in reversed(attempts) if one["raw_file"]), None),
         request=_request(store, job),
         events=[
             {"at": stamp(row["at"]), "action": row["action"], **row["detail"]}
-            for row in store.events.of_key(run.id, key)
+            for one in jobs
+            for row in store.events.of_key(run.id, one.key)
         ],
     )
+
+
+def _tails(store: Store, run: RunRow, job: JobRow) -> list[JobRow]:
+    """Return the other parts of a job's document, in order; none where nothing is split."""
+    keys = keys_of(job.key, count_of(job.documents) or 1)[1:]
+    found = (store.jobs.by_key(run.id, key) for key in keys)
+    return [one for one in found if one is not None]
+
+
+def _attempts(
+    store: Store, run: RunRow, job: JobRow, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Json]:
+    part = {} if count_of(job.documents) is None else {"part": number_of(job.key)}
+    for number, row in enumerate(rows, 1):
+        yield {**_attempt(store, run.settings, number, row), **part}
 
 
 def answers_of(store: Store, run: RunRow, states: Sequence[str] | None) -> Iterator[Answer]:
@@ -188,6 +210,8 @@ def _request(store: Store, job: JobRow) -> Json:
     shown["prompt"] = job.own.get("prompt") or template.get("prompt")
     shown["messages"] = job.own.get("messages")
     shown["files"] = [one["path"] for one in job.documents or ()] or None
-    shown["pages"] = next((one.get("selection") for one in job.documents or ()), None)
+    pages = "selection" if count_of(job.documents) is None else "split_from"
+    shown["pages"] = next((one.get(pages) for one in job.documents or ()), None)
+    shown["split_pages"] = next((one.get("split_pages") for one in job.documents or ()), None)
     shown["response_model"] = template.get("response_model")
     return {name: value for name, value in shown.items() if value}

@@ -19,6 +19,7 @@ from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
 from batchkit.store.outlets import Outlet
 from batchkit.store.papers import Papers
+from batchkit.store.parts import Parts
 from batchkit.store.prefixes import Prefixes
 from batchkit.store.raws import Raw, Raws, Reading
 from batchkit.store.reports import Reports
@@ -72,6 +73,7 @@ class Store:
         self.uploads = Uploads(self.database)
         self.audit = Audit(self.database)
         self.reports = Reports(self.database)
+        self.parts = Parts(self.database)
 
     @property
     def shown(self) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Integer, and_, exists, func, null, or_, selec
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import Json
+from batchkit.parts import shown
 from batchkit.store import bulk, local, readings
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
@@ -110,7 +111,7 @@ class Answers:
         while True:
             with self._database.read() as connection:
                 page, at, is_last = readings.page(connection, run_id, at, states, keys)
-                answers = self._with_earlier(connection, page)
+                answers = with_earlier(connection, page)
             yield from answers
             if is_last:
                 return
@@ -150,7 +151,7 @@ class Answers:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(str(key), str(error)) for key, error in connection.execute(query)]
+            return [(shown(key), str(error)) for key, error in connection.execute(query)]
 
     def attempts_of(self, lane_id: int, seq: int) -> list[Json]:
         """Return every attempt of one job with its batch, oldest first."""
@@ -238,18 +239,19 @@ class Answers:
         with self._database.read() as connection:
             return [made(JobRow, row) for row in connection.execute(query).mappings()]
 
-    def _with_earlier(self, connection: Any, page: list[Answer]) -> list[Answer]:
-        """Add up the attempts before the last one: cost and tokens sum all of them."""
-        several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts != 1}
-        if not several:
-            return page
-        sums = _sums(connection, several)
-        return [
-            _summed(answer, sums[answer.lane_id, answer.seq])
-            if (answer.lane_id, answer.seq) in sums
-            else answer
-            for answer in page
-        ]
+
+def with_earlier(connection: Any, page: list[Answer]) -> list[Answer]:
+    """Add up the attempts before the last one: cost and tokens sum all of them."""
+    several = {(answer.lane_id, answer.seq) for answer in page if answer.attempts != 1}
+    if not several:
+        return page
+    sums = _sums(connection, several)
+    return [
+        _summed(answer, sums[answer.lane_id, answer.seq])
+        if (answer.lane_id, answer.seq) in sums
+        else answer
+        for answer in page
+    ]
 
 
 def _job() -> Any:

@@ -18,7 +18,7 @@ _SHELF = 0
 Cursor = tuple[int, int]
 """(collected_no, seq): the place of an ended job in the order of completion."""
 
-_ORDER = (
+ORDER = (
     *(attempts.c[name] for name in ("batch_id", "seq", "lane_id", "state", "code", "error")),
     attempts.c.answer,
     type_coerce(attempts.c.citations, Text).label("citations"),
@@ -45,8 +45,8 @@ def page(
     if not chosen:
         return [], after, True
     query = (
-        select(*_ORDER)
-        .join(jobs, _job())
+        select(*ORDER)
+        .join(jobs, job())
         .where(attempts.c.shelf == _SHELF, attempts.c.final, jobs.c.superseded.is_(False))
     )
     if states is not None:
@@ -62,6 +62,13 @@ def page(
     answers.sort(key=lambda one: (one.collected_no or 0, one.seq))
     last = len(chosen) == len(found) < _MOST_BATCHES
     return answers, (chosen[-1].collected_no, _END), last
+
+
+def read(connection: Connection, run_id: int, query: Any) -> list[Answer]:
+    """Return the ended jobs that a query of ``ORDER`` with ``collected_no`` and ``ref`` finds."""
+    providers = _providers(connection, run_id)
+    rows = connection.execute(query).all()
+    return [_answer(row[: len(ORDER)], row, providers) for row in rows]
 
 
 _END = 1 << 62
@@ -116,7 +123,8 @@ def _providers(connection: Connection, run_id: int) -> dict[int, tuple[str, str]
     return {row.id: (row.provider, row.model) for row in connection.execute(query)}
 
 
-def _job() -> Any:
+def job() -> Any:
+    """Say which job of ``jobs`` an attempt is of."""
     return and_(
         jobs.c.shelf == attempts.c.shelf,
         jobs.c.lane_id == attempts.c.lane_id,
@@ -125,7 +133,7 @@ def _job() -> Any:
 
 
 def _answer(row: Any, batch: Any, providers: dict[int, tuple[str, str]]) -> Answer:
-    """Return a row as a value: the order of ``_ORDER`` into that of the fields."""
+    """Return a row as a value: the order of ``ORDER`` into that of the fields."""
     batch_id, seq, lane_id, state, code, error, answer, citations, finish, model = row[:10]
     request_id, read, wrote, cached, cache_write, reasoning, cost = row[10:17]
     attempt_no, ran, reused, key, no, template_id, asked_id, metadata, documents = row[17:]

@@ -77,6 +77,11 @@ class RunRow:
         return RunSpec(**{name: value for name, value in self.spec.items() if name in known})
 
     @property
+    def split(self) -> bool:
+        """Whether some of its documents are sent in parts, each of which is a job here."""
+        return bool(self.spec.get("split"))
+
+    @property
     def ended(self) -> int:
         """How many jobs have ended."""
         return self.completed + self.failed + self.cancelled

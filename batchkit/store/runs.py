@@ -83,6 +83,14 @@ class Runs:
             raise RunNotFoundError(f"The run {name!r} could not be made")
         return found
 
+    def note_split(self, run_id: int) -> None:
+        """Note that documents of a run are split: what counts them looks at keys from now on."""
+        with self._database.write() as connection:
+            run = locked(connection, run_id)
+            connection.execute(
+                update(runs).where(runs.c.id == run_id).values(spec={**run.spec, "split": True})
+            )
+
     def find(self, project: str, name: str) -> RunRow | None:
         """Return the run of that name or id in a project."""
         return self._one(runs.c.project == project, or_(runs.c.name == name, runs.c.uid == name))

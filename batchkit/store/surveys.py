@@ -12,6 +12,7 @@ from batchkit.store import local
 from batchkit.store.database import Database
 from batchkit.store.jobs import SHELF, final_of, is_unsent, is_unsent_or_draft
 from batchkit.store.outlines import PAGE
+from batchkit.store.parts import is_tail
 from batchkit.store.rows import JobRow, LaneRow, made
 from batchkit.store.tables import attempts, batches, jobs, lanes, runs
 
@@ -245,8 +246,11 @@ class Surveys:
         with self._database.read() as connection:
             return list(connection.execute(query))
 
-    def taken_over(self, run_id: int) -> int:
-        """Count the jobs of the draft that have another run's answer."""
+    def taken_over(self, run_id: int, *, documents: bool = False) -> int:
+        """Count the jobs of the draft that have another run's answer.
+
+        ``documents`` leaves out all parts of a document but the first.
+        """
         query = (
             select(func.count())
             .select_from(jobs)
@@ -255,6 +259,8 @@ class Surveys:
             .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
             .where(jobs.c.seq >= lanes.c.released, attempts.c.reused_from.is_not(None))
         )
+        if documents:
+            query = query.where(~is_tail())
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 

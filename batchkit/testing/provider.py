@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from batchkit.errors import ProviderUnavailable
+from batchkit import documents
+from batchkit.errors import ProviderUnavailable, ValidationError
 from batchkit.model import (
     Account,
+    Attachment,
     BatchStatus,
     Candidate,
     Created,
@@ -181,10 +184,7 @@ class FakeProvider:
             "prompt": request.prompt,
             "messages": None if request.messages is None else list(request.messages),
             "system": request.system,
-            "documents": [
-                {"name": a.document.name, "text": a.data.decode("utf-8", "replace")}
-                for a in request.attachments
-            ],
+            "documents": [{"name": a.document.name, "text": _text(a)} for a in request.attachments],
             "schema": request.schema,
             "caching": list(request.caching),
             **request.params,
@@ -330,3 +330,11 @@ class FakeProvider:
     def _ask(self, request: Request) -> Outcome:
         self._memory.asked += 1
         return self._answerer.outcome(orjson.loads(self.encode(request, "ask")))
+
+
+def _text(attachment: Attachment) -> str:
+    """Return what a document says: of a PDF the text of its pages."""
+    if attachment.document.kind == "pdf":
+        with suppress(ValidationError):
+            return "\n".join(documents.pdf_text(attachment.data))
+    return attachment.data.decode("utf-8", "replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from batchkit.errors import ConfigError, ValidationError
 from batchkit.model import Json
 from batchkit.report import Report
 from batchkit.results import replace_file
+from batchkit.store import Answer, Store
 from batchkit.upkeep.places import picked, store_of
 
 _EXAMPLES = 3
@@ -41,7 +43,8 @@ def failures(run: str, *, project: str | None = None, database: str | None = Non
     counts: dict[str, int] = {}
     with store_of(database) as store:
         row = picked(store, settings.project(project), run)
-        for answer in store.answers.ended(row.id, ("failed", "cancelled")):
+        ended = store.parts.unanswered(row.id) if row.split else _ended(store, row.id)
+        for answer in ended:
             code = answer.code or "unknown"
             counts[code] = counts.get(code, 0) + 1
             examples = found.setdefault(code, [])
@@ -49,6 +52,10 @@ def failures(run: str, *, project: str | None = None, database: str | None = Non
                 examples.append((answer.key, answer.error or ""))
     ordered = sorted(counts, key=lambda code: -counts[code])
     return [Reason(code, counts[code], tuple(found[code])) for code in ordered]
+
+
+def _ended(store: Store, run_id: int) -> Iterator[Answer]:
+    return store.answers.ended(run_id, ("failed", "cancelled"))
 
 
 def written_page(report: Report, path: Path) -> None:

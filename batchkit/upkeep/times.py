@@ -9,6 +9,7 @@ from batchkit import settings
 from batchkit.clock import SystemClock
 from batchkit.errors import ValidationError
 from batchkit.model import Json
+from batchkit.parts import shown
 from batchkit.upkeep.places import picked, store_of
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -26,9 +27,12 @@ def timeline(
     with store_of(database) as store:
         row = picked(store, settings.project(project), run)
         names = ("at", "action", "batch_id", "key", "detail")
-        return [
-            {name: event[name] for name in names} for event in store.events.of_run(row.id, since)
-        ]
+        found = store.events.of_run(row.id, since)
+        return [{name: event[name] for name in names} | _of(event["key"]) for event in found]
+
+
+def _of(key: str | None) -> Json:
+    return {"key": None if key is None else shown(key)}
 
 
 def moment(written: str, now: datetime | None = None) -> datetime:
