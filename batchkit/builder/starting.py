@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ from batchkit.errors import (
 from batchkit.model import Json
 from batchkit.money import show
 from batchkit.parts import shown
-from batchkit.store import Front, JobRow, Opening, RunRow, Store
+from batchkit.store import Front, JobRow, Moved, Opening, RunRow, Store
 from batchkit.weighing import weigh
+
+_TRIES = 5
 
 
 class Start:
@@ -68,9 +71,19 @@ class Start:
         """
         self.begin(notices)
         check_folder(self.wishes.results_dir)
-        store = self.draft.store
         self.settle()
+        for _ in range(_TRIES):
+            with suppress(Moved):
+                return self._open(first, tried)
+        raise StateError(
+            "Other processes keep starting this run: wait until they have, and start again."
+        )
+
+    def _open(self, first: int | None, tried: Json | None) -> int:
+        """Open it as it is now; raises Moved if somebody else does so at the same time."""
+        store = self.draft.store
         run = store.runs.get(self.draft.run_id)
+        seen = {lane.id: lane.released for lane in store.jobs.lanes(run.id)}
         found = identity.survey(store, run, self.draft)
         self._refuse_lost(run, found)
         self._console.say(f"Run {run.name!r}: {found.sentence}")
@@ -87,6 +100,7 @@ class Start:
                 gone=plan.gone,
                 limits=self.wishes.limits(self._clock.now()),
                 front=self._front(run, plan, tried),
+                seen=seen,
             ),
             self._clock.now(),
         )

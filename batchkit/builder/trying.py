@@ -98,21 +98,21 @@ class Trials:
         """Return the results of these jobs, asking those that have no answer."""
         draft, store = self._start.draft, self._start.draft.store
         known = self._answers(rows)
-        left = [self._prepared(row) for row in rows if (row.lane_id, row.seq) not in known]
+        left = [self._prepared(row) for row in rows if row.no not in known]
         bounds = self._reserve(left)
         failed = {
-            (trial.row.lane_id, trial.row.seq): self._ask(trial, bound)
-            for trial, bound in zip(left, bounds, strict=True)
+            trial.row.no: self._ask(trial, bound) for trial, bound in zip(left, bounds, strict=True)
         }
         answers = failed | self._answers(rows)
         run = store.runs.get(draft.run_id)
         merging = Merging(store, run, Reader(store, run, self._models))
-        return [merging.one([answers[row.lane_id, row.seq]]) for row in rows]
+        return [merging.one([answers[row.no]]) for row in rows]
 
-    def _answers(self, rows: Sequence[JobRow]) -> dict[tuple[int, int], Answer]:
+    def _answers(self, rows: Sequence[JobRow]) -> dict[int, Answer]:
+        """Return answers by the jobs' numbers: places change."""
         draft = self._start.draft
         found = draft.store.answers.ended(draft.run_id, keys=[row.key for row in rows])
-        return {(answer.lane_id, answer.seq): answer for answer in found}
+        return {answer.no: answer for answer in found}
 
     def _prepared(self, row: JobRow) -> _Trial:
         store = self._start.draft.store
@@ -169,7 +169,9 @@ class Trials:
         settled = _settled(trial, outcome, verdict, bound)
         if settled.state == "completed" or settled.cost != 0:
             run_id, now = self._start.draft.run_id, self._clock.now()
-            self._start.draft.store.jobs.keep_test(run_id, trial.row.lane_id, settled, now)
+            self._start.draft.store.jobs.keep_test(
+                run_id, trial.row.lane_id, settled, now, no=trial.row.no
+            )
         return _failed(trial, settled)
 
 

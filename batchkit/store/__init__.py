@@ -36,7 +36,7 @@ from batchkit.store.rows import (
     Seal,
     Settled,
 )
-from batchkit.store.runs import Opening, Runs
+from batchkit.store.runs import Moved, Opening, Runs
 from batchkit.store.surveys import Surveys
 from batchkit.store.uploads import NewUpload, UploadRow, Uploads
 
@@ -94,6 +94,7 @@ __all__ = [
     "Known",
     "LaneRow",
     "Member",
+    "Moved",
     "NewJob",
     "NewPrefix",
     "NewUpload",

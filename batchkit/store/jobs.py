@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import count, repeat
 from typing import Any
@@ -34,7 +35,10 @@ SHELF = 0
 
 
 class Taken(Exception):
-    """Somebody else added one of these keys since they were looked up: look again."""
+    """Somebody else added one of these keys, or opened the draft, since they were looked up.
+
+    Look again.
+    """
 
 
 class Jobs:
@@ -59,13 +63,14 @@ class Jobs:
         """Add jobs behind the watermark; return their run-wide numbers, in order.
 
         ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction. Raises
-        Taken, and changes nothing, if a key is there already.
+        Taken, and changes nothing, if a key is there already, or one of those is no draft now.
         """
         if not new:
             return range(0)
         try:
             with self._database.write() as connection:
                 first = _numbers(connection, run_id, len(new))  # locks the run before its jobs
+                _still_drafts(connection, replacing)
                 local.remove(connection, replacing)
                 self._keep_templates(connection, run_id, new)
                 rows = self._placed(connection, run_id, new, first)
@@ -76,16 +81,22 @@ class Jobs:
         return range(first, first + len(new))
 
     def remove(self, run_id: int, places: Sequence[tuple[int, int]]) -> None:
-        """Take jobs (lane_id, seq) out of the draft again."""
+        """Take jobs (lane_id, seq) out of the draft again; who was released meanwhile stays."""
         with self._database.write() as connection:
             _numbers(connection, run_id, 0)  # locks the run before its jobs
-            local.remove(connection, places)
+            local.remove(connection, local.drafts(connection, places))
 
     def refresh(self, run_id: int, found: Sequence[tuple[Known, NewJob]]) -> None:
-        """Take over what is no content: where files lie, metadata, price, brakes, model class."""
+        """Take over what is no content: where files lie, metadata, price, brakes, model class.
+
+        Raises Taken, and changes nothing, if a draft among them was released meanwhile.
+        """
         if not found:
             return
         with self._database.write() as connection:
+            _numbers(connection, run_id, 0)  # locks the run before its jobs
+            here = [(one.lane_id, one.seq) for one, _ in found if not one.released]
+            _still_drafts(connection, here)
             self._keep_templates(connection, run_id, [new for _, new in found])
             rows = [
                 {
@@ -201,9 +212,12 @@ class Jobs:
     ) -> None:
         """Take answers over at cost 0: pairs of (mine, theirs), each (lane_id, seq), and a name.
 
-        What has an answer by now is left alone, and so is what theirs has lost since.
+        What has an answer by now is left alone, and so is what theirs has lost since; and who was
+        released meanwhile, since another may lie in its place.
         """
         with self._database.write() as connection:
+            _numbers(connection, run_id, 0)  # locks the run before its jobs
+            mine_now = set(local.drafts(connection, [mine for mine, _, _ in pairs]))
             by_lane: dict[int, list[Settled]] = {}
             taken: list[tuple[tuple[int, int], tuple[int, int]]] = []
             for at in range(0, len(pairs), _KEYS):
@@ -211,7 +225,7 @@ class Jobs:
                 finals = _finals(connection, [theirs for _, theirs, _ in page])
                 over = _finals(connection, [mine for mine, _, _ in page])
                 for mine, theirs, name in page:
-                    if theirs in finals and mine not in over:
+                    if theirs in finals and mine not in over and mine in mine_now:
                         settled = _copied(finals[theirs], mine[1], name)
                         by_lane.setdefault(mine[0], []).append(settled)
                         taken.append((mine, theirs))
@@ -220,9 +234,18 @@ class Jobs:
             for at in range(0, len(taken), _KEYS):
                 carry(connection, run_id, taken[at : at + _KEYS])
 
-    def keep_test(self, run_id: int, lane_id: int, settled: Settled, now: datetime) -> None:
-        """Book an answer from the real-time API; the run takes it when it opens."""
+    def keep_test(
+        self, run_id: int, lane_id: int, settled: Settled, now: datetime, *, no: int | None = None
+    ) -> None:
+        """Book an answer from the real-time API; the run takes it when it opens.
+
+        ``no`` is the job's number: its place may be another's by now.
+        """
         with self._database.write(durable=True) as connection:
+            _numbers(connection, run_id, 0)  # locks the run before its jobs
+            if no is not None:
+                seq = local.place_of(connection, lane_id, settled.seq, no)
+                settled = replace(settled, seq=seq)
             local.book(connection, run_id, lane_id, [settled], now)
 
     def _page(self, lane_id: int, lo: int, hi: int) -> list[JobRow]:
@@ -349,6 +372,11 @@ def _numbers(connection: Connection, run_id: int, count: int) -> int:
         .returning(runs.c.next_no)
     ).scalar_one()
     return int(after) - count
+
+
+def _still_drafts(connection: Connection, places: Sequence[tuple[int, int]]) -> None:
+    if len(local.drafts(connection, places)) < len(places):
+        raise Taken
 
 
 def _places(connection: Connection, run_id: int, new: Sequence[NewJob]) -> list[tuple[int, int]]:

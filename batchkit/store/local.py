@@ -6,7 +6,7 @@ final attempt and a place in the order of answers, as if a provider had said so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -101,6 +101,30 @@ def ended(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set[int]
         )
         found.update(int(seq) for seq in connection.execute(query).scalars())
     return found
+
+
+def drafts(connection: Connection, picked: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return those that are drafts still, now that the run is locked.
+
+    Opening lets jobs change places, drafts among each other: who was looked up as a draft and is
+    none any more may lie elsewhere.
+    """
+    marks: dict[int, int] = {}
+    found: list[tuple[int, int]] = []
+    for lane_id, seq in picked:
+        if lane_id not in marks:
+            marks[lane_id] = _watermark(connection, lane_id)
+        if seq >= marks[lane_id]:
+            found.append((lane_id, seq))
+    return found
+
+
+def place_of(connection: Connection, lane_id: int, seq: int, no: int) -> int:
+    """Return where a job lies now that lay at ``seq``: numbers stay, drafts change places."""
+    lane = (jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.no == no)
+    here = connection.execute(select(jobs.c.seq).where(*lane, jobs.c.seq == seq)).scalar()
+    found = connection.execute(select(jobs.c.seq).where(*lane)).scalar() if here is None else here
+    return seq if found is None else int(found)
 
 
 def _watermark(connection: Connection, lane_id: int) -> int:

@@ -45,7 +45,8 @@ class Opening:
 
     ``released`` gives each lane's new watermark. ``dropped`` are rows that were never sent and
     simply go; ``superseded`` are rows whose answers stay as revisions; ``gone`` are cancelled;
-    all are (lane_id, seq). ``front`` is what goes first of what is released.
+    all are (lane_id, seq). ``front`` is what goes first of what is released. ``seen`` are the
+    watermarks that all of this was worked out by, of every lane that has one; None asks nobody.
     """
 
     spec: Json
@@ -55,6 +56,14 @@ class Opening:
     gone: Sequence[tuple[int, int]] = ()
     limits: Json = field(default_factory=dict)
     front: Front = field(default_factory=Front)
+    seen: Mapping[int, int] | None = None
+
+
+class Moved(Exception):
+    """Somebody else opened this draft since it was looked at, and jobs changed places.
+
+    Look again.
+    """
 
 
 class Runs:
@@ -122,9 +131,13 @@ class Runs:
             return [made(RunRow, row) for row in connection.execute(query).mappings()]
 
     def open(self, run_id: int, opening: Opening, now: datetime) -> RunRow:
-        """Release a draft's jobs to the submitter; nothing of a draft is seen before."""
+        """Release a draft's jobs to the submitter; nothing of a draft is seen before.
+
+        Raises Moved, and changes nothing, if somebody else released some since ``opening.seen``.
+        """
         with self._database.write(durable=True) as connection:
             run = locked(connection, run_id)
+            _refuse_moved(connection, run_id, opening.seen)
             gone = local.still_waiting(connection, opening.gone)
             local.cancel(connection, run, gone, now, "gone", "no longer added")
             dropped = local.still_waiting(connection, opening.dropped)
@@ -342,6 +355,14 @@ def _deadline(run: RunRow, seconds: float | None, now: datetime) -> datetime | N
     if seconds is None or run.first_send_at is None or run.is_done:
         return None
     return now + timedelta(seconds=seconds)
+
+
+def _refuse_moved(connection: Connection, run_id: int, seen: Mapping[int, int] | None) -> None:
+    if seen is None:
+        return
+    rows = connection.execute(select(lanes.c.id, lanes.c.released).where(lanes.c.run_id == run_id))
+    if any(int(released) != seen.get(int(lane_id), 0) for lane_id, released in rows):
+        raise Moved
 
 
 def _release(connection: Connection, released: Mapping[int, int]) -> tuple[int, Counter[str]]:

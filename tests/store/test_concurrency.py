@@ -14,7 +14,8 @@ import pytest
 
 from batchkit.clock import SystemClock
 from batchkit.model import BatchState
-from batchkit.store import Store
+from batchkit.store import Front, Moved, NewPrefix, Store
+from batchkit.store.jobs import Taken
 from batchkit.store.leases import LEASE
 from tests.store.scenes import (
     ACCOUNT,
@@ -283,6 +284,75 @@ def test_a_job_is_tried_out_while_it_is_sealed_and_settled(store: Store) -> None
     now = sound(store, run)
     assert (now.spent, now.completed, now.is_done) == (120, 1, True)
     assert states_of(store, run) == {"j0": "completed"}
+
+
+def front_of(lane_id: int, first: list[int], primer: int) -> Front:
+    """A canary of some jobs of a draft, and a primer behind it."""
+    prefix = NewPrefix(lane_id, "system", b"d" * 16, primer, tokens=2_000, jobs=12)
+    canary = {"state": "waiting", "jobs": len(first), "wait_s": 60.0}
+    return Front(canary=canary, tried={lane_id: first}, primed=[prefix])
+
+
+def test_of_two_that_open_one_draft_one_lands_and_the_other_looks_again(
+    store: Store, migrated_url: str
+) -> None:
+    """What goes first changes places with what lies in front: only one of them may do that."""
+    other = Store(migrated_url)
+    run = draft(store, jobs(12))
+    lane = lane_of(store, run)
+
+    def one(which: Store, first: list[int], primer: int) -> bool:
+        asked = opening(which, run.id, front=front_of(lane.id, first, primer), seen={lane.id: 0})
+        try:
+            which.runs.open(run.id, asked, NOW)
+        except Moved:
+            return False
+        return True
+
+    landed = together(lambda: one(store, [7, 9], 8), lambda: one(other, [3, 11], 10))
+    assert sorted(landed) == [False, True]
+    keys = {row.seq: row.key for row in store.jobs.span(lane.id, 0, 12)}
+    first, primer = ((7, 9), 8) if landed[0] else ((3, 11), 10)
+    assert [keys[0], keys[1]] == [f"j{number}" for number in first]
+    assert sorted(keys.values()) == sorted(f"j{number}" for number in range(12))
+    (prefix,) = store.prefixes.of_lane(lane.id)
+    assert keys[prefix.primer_seq] == f"j{primer}"
+    assert sound(store, run).total == 12
+    other.close()
+
+
+def test_what_was_looked_up_in_a_draft_is_not_touched_once_another_opened_it(
+    store: Store, migrated_url: str
+) -> None:
+    """Another job may lie in its place: who writes by a place that was a draft's looks again."""
+    answered = opened(store, 2, name="before")
+    taken = lane_of(store, answered)
+    settle(store, sealed(store, answered, 0, 2), "completed")
+    run = draft(store, jobs(8))
+    lane = lane_of(store, run)
+    (known,) = store.jobs.lookup(run.id, ["j0"])["j0"]
+    place = (known.lane_id, known.seq)
+
+    other = Store(migrated_url)
+    other.runs.open(run.id, opening(other, run.id, front=front_of(lane.id, [5], 6)), NOW)
+    assert [row.key for row in store.jobs.pick(lane.id, [known.seq])] == ["j5"]
+
+    with pytest.raises(Moved):
+        store.runs.open(run.id, opening(store, run.id, dropped=[place], seen={lane.id: 0}), NOW)
+    store.jobs.remove(run.id, [place])
+    with pytest.raises(Taken):
+        store.jobs.append(run.id, [job("j0", content="new", revision=1)], [place])
+    with pytest.raises(Taken):
+        store.jobs.refresh(run.id, [(known, job("j0", metadata={"of": "j0"}))])
+    store.jobs.reuse(run.id, [(place, (taken.id, 0), "before/j0")], NOW)
+    store.jobs.keep_test(run.id, lane.id, outcome(known.seq, attempt_no=0), NOW, no=known.no)
+
+    rows = store.jobs.pick(lane.id, list(range(8)))
+    assert sorted(row.key for row in rows) == [f"j{number}" for number in range(8)]
+    assert [row.key for row in rows if row.metadata is not None] == []
+    assert [answer.key for answer in store.answers.ended(run.id)] == ["j0"]
+    assert sound(store, run).total == 8
+    other.close()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
