@@ -42,7 +42,7 @@ from tests.engine.crashes import KEY
 from tests.engine.mutants import MUTANTS
 from tests.engine.sharing import SharedClock
 
-CALLS = ("stage", "unstage", "create", "find", "poll", "download", "cancel")
+CALLS = ("stage", "unstage", "create", "find", "poll", "download", "cancel", "share", "unshare")
 _STORE = f"{os.sep}batchkit{os.sep}store{os.sep}"
 _PRELOADED = (anthropic, openai, psycopg, Collector)
 

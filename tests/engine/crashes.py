@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from typing import Any, Self
 import orjson
 
 from batchkit import requests
+from batchkit.documents import inspect
 from batchkit.providers import Provider
 from batchkit.providers.anthropic import Anthropic
 from batchkit.providers.openai import OpenAIResponses
@@ -48,6 +49,8 @@ class Scenario:
     spec: Mapping[str, Any] = field(
         default_factory=lambda: {"items_per_batch": 2, "max_parallel_batches": 2}
     )
+    picture: Path | None = None
+    """What every job asks about, large enough to be uploaded once."""
 
 
 @dataclass(slots=True)
@@ -139,7 +142,21 @@ class Case:
 
     def books(self) -> Books:
         """Read the ledger and the rows."""
-        return balance(self.store, self.run, self.simulator, len(self.scenario.prompts))
+        jobs = len(self.scenario.prompts)
+        books = balance(self.store, self.run, self.simulator, jobs)
+        if self.scenario.picture is not None:  # bodies differ by the upload that they name
+            entries = self.simulator.ledger().entries
+            books.twice = max(books.twice, sum(entry.billed for entry in entries) - jobs)
+            books.wrong += self._left_behind()
+        return books
+
+    def _left_behind(self) -> Iterator[str]:
+        """Tell of uploads that stay for ever, and of more than a crash can leave."""
+        files = self.simulator.office.world.files.values()
+        left = [one for one in files if one.purpose.startswith("user") and not one.deleted]
+        yield from (f"{one.id} never expires" for one in left if one.expires_at is None)
+        if len(left) > 1:
+            yield f"{len(left)} uploads are left at the provider"
 
 
 def balance(
@@ -208,7 +225,9 @@ def open_run(store: Store, scenario: Scenario, provider: Provider, name: str = "
     }
     spec = {"max_attempts": 3, **scenario.spec}
     run = store.runs.create("default", name, spec, now)
-    store.jobs.append(run.id, [_job(n, t, template, provider) for n, t in _told(scenario)])
+    papers = None if scenario.picture is None else [asdict(inspect(scenario.picture))]
+    told = [_job(n, t, template, provider) for n, t in _told(scenario)]
+    store.jobs.append(run.id, [replace(one, documents=papers) for one in told])
     released = {lane.id: lane.size for lane in store.jobs.lanes(run.id)}
     opening = Opening(spec=spec, released=released, limits=dict(scenario.limits))
     store.runs.open(run.id, opening, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchkit.simulator import Fault
 from tests.engine import crashes
 from tests.engine.crashes import Case, Point, Scenario, Server
 from tests.engine.tables import Line
+from tests.unit.files import png
 
 QUICK = {"batch_seconds": (12.0, 15.0)}
 
@@ -41,6 +43,11 @@ FULL = Scenario(
 )
 """The queue takes one request at a time, as the provider counts; two by two are turned away."""
 
+
+SHARED = Scenario(
+    "killed with a shared document", [f"question {n} of the plan" for n in range(4)], settings=QUICK
+)
+"""All ask about one picture, which goes up once."""
 
 Database = Callable[[], str]
 
@@ -164,6 +171,29 @@ def test_killed_around_a_full_queue_the_same_lines_go_later(matrix: Matrix) -> N
     for point in points:
         if point[0].split(".")[-1].split()[-1] in ("void", "learn", "poll", "seal", "defer"):
             matrix.kill_at(FULL, "openai", point)
+    assert matrix.bad == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_killed_around_a_shared_document_it_is_bought_once_and_cleared_away(
+    matrix: Matrix, provider: str, tmp_path: Path
+) -> None:
+    """Before and after the upload, its row, the seal that names it, and its deletion.
+
+    At most one upload is left at the provider, and that expires.
+    """
+    picture = tmp_path / "plan.png"
+    picture.write_bytes(png(100, 100) + bytes(1_000_000))
+    asked = replace(SHARED, picture=picture)
+    points = [point for point in matrix.points(asked, provider) if "share" in point[0]]
+    assert {"before share", "after share", "before unshare"} <= {name for name, _ in points}
+    for name in ("uploads.add", "batches.seal", "uploads._release", "uploads.deleted"):
+        points += [(f"{when} the commit of {name}", 1) for when in ("before", "after")]
+    for point in points:
+        if matrix.has(point, provider):
+            matrix.kill_at(asked, provider, point)
     assert matrix.bad == []
 
 
