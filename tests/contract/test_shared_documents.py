@@ -126,6 +126,17 @@ def test_pictures_and_parts_of_a_pdf_are_documents_too(shop: Shop, model: str) -
     assert None not in named(shop)
 
 
+def test_parts_that_several_jobs_ask_about_go_up_once_each(shop: Shop, report: Path) -> None:
+    """`split_pages`: every part is a document of its own."""
+    batch = quiet(GPT, name="r")
+    for number in range(2):
+        batch.add_job(file=report, split_pages=2, prompt=f"Question {number}?", key=f"q{number}")
+    assert len(answers(batch)) == 2
+    files = [file.id for file in documents(shop)]
+    assert len(files) == 2
+    assert sorted(named(shop), key=str) == sorted([*files, *files])
+
+
 def test_citations_and_cache_marks_work_with_a_named_document(shop: Shop, report: Path) -> None:
     """Both stand beside the source, whatever it is."""
     batch = quiet(CLAUDE, name="r")

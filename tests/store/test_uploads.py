@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from batchkit import states
 from batchkit.store import NewUpload, RunRow, Store, UploadRow
 from tests.store.scenes import (
+    ACCOUNT,
     NOW,
     account,
     draft,
@@ -122,6 +124,18 @@ def test_only_what_the_provider_names_is_lost(store: Store) -> None:
     assert [row.ref for row in store.uploads.usable(account(store), NOW)] == ["file-1"]
     assert store.uploads.lost(batch_id, mine, "a file was not found", NOW)
     assert store.uploads.usable(account(store), NOW) == []
+
+
+def test_a_new_key_sees_what_its_batches_name_and_no_more(store: Store) -> None:
+    """Of the rest nobody knows: it stays with the old one, and expires."""
+    run = opened(store)
+    one = upload(store, run)
+    upload(store, run, "file-2")
+    sealed(store, run, uploads=[one.id])
+    other = store.accounts.known(replace(ACCOUNT, fingerprint="g" * 16)).id
+    store.accounts.move(account(store), other)
+    assert [row.ref for row in store.uploads.usable(other, NOW)] == ["file-1"]
+    assert [row.ref for row in store.uploads.usable(account(store), NOW)] == ["file-2"]
 
 
 def test_jobs_are_counted_by_documents_while_they_wait(store: Store) -> None:
