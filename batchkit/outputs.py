@@ -155,10 +155,26 @@ def fits_as_it_is(text: str, schema: Mapping[str, Any], answer_type: Any) -> Any
     if not schema.get("verbatim"):
         return None
     try:
-        orjson.loads(text)  # pydantic reads NaN and the like, which is no JSON
+        if "NaN" in text or "Infinity" in text:
+            orjson.loads(text)  # as numbers they are no JSON, though pydantic reads them
         return answer_type.model_validate_json(text)
     except Exception:  # noqa: BLE001 -- a user's own validator may raise anything
         return None
+
+
+def is_plain(outcome: Outcome) -> bool:
+    """Say whether an outcome is a text that came to its end and nothing else, at a known usage.
+
+    If it fits its schema, its verdict is ``completed``.
+    """
+    return (
+        type(outcome) is Succeeded
+        and outcome.finish == "stop"
+        and bool(outcome.text)
+        and outcome.billed
+        and outcome.usage is not None
+        and not (outcome.citations or outcome.refusal)
+    )
 
 
 def typed(value: Any, answer_type: Any) -> Any:

@@ -111,7 +111,7 @@ class Filling:
         `size` is the line's bytes as encoded, `bound` its upper-bound cost in nano-dollars (None:
         unknown), `tokens` a bound on its input tokens, where the queue counts those.
         """
-        if self._has_its_share():
+        if self._share is not None and self._has_its_share():
             return "share"
         queued = self.tokens + tokens if self._limits.queue == "tokens" else self.count + 1
         money = self.bound

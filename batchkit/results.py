@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from batchkit.citing import mapped, placed
 from batchkit.documents import ranges
 from batchkit.errors import ValidationError
+from batchkit.making import maker
 from batchkit.model import Citation, Code, JobState, Json
 from batchkit.money import optional_dollars
 from batchkit.outputs import fits_as_it_is, misfit, parse_answer, ready, typed
@@ -125,6 +126,7 @@ class JobResult:
         replace_file(Path(path), written(self.to_dict()))
 
 
+_made = maker(JobResult)
 _SOMETIMES = ("pages", "parts", "cursor")
 _NAMES = tuple(one.name for one in fields(JobResult) if one.name not in _SOMETIMES)
 
@@ -213,9 +215,11 @@ class Reader:
         """Return one job as a value."""
         form = self._form(answer.template_id, answer.asked_id)
         parsed, problem = _parsed(answer, form)
-        cited = [placed(one, answer.documents) for one in answer.citations or ()]
+        cited = (
+            [placed(one, answer.documents) for one in answer.citations] if answer.citations else []
+        )
         is_read = form.schema is not None and parsed is not None
-        return JobResult(
+        return _made(
             job_id=f"{self._run.uid}-{answer.no}",
             key=answer.key,
             state=str(answer.state),
@@ -240,6 +244,7 @@ class Reader:
             reused_from=answer.reused_from,
             metadata=answer.metadata,
             pages=_pages(answer),
+            parts=[],
             cursor=cursor_text(answer),
         )
 

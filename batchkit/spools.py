@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +112,8 @@ class SpoolWriter:
         self._held_bytes = 0
         self._hash = hashlib.sha256()
         self._file = path.open("wb", buffering=_BUFFER)
+        self._hand: ThreadPoolExecutor | None = None
+        self._in_hand: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +124,7 @@ class SpoolWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._close()
         if kind is not None:
             self.path.unlink(missing_ok=True)
 
@@ -132,11 +135,12 @@ class SpoolWriter:
         self.bytes += len(line) + 1
         self.count += 1
         if self._held_bytes >= _BUFFER:
-            self._write()
+            self._hand_over()
 
     def seal(self) -> str:
         """Make the file durable, directory entry included; return its sha256 in hex."""
-        self._write()
+        self._finish()
+        self._put(self._taken())
         self._file.flush()
         os.fsync(self._file.fileno())
         folder = os.open(self.path.parent, os.O_RDONLY)
@@ -146,17 +150,39 @@ class SpoolWriter:
             os.close(folder)
         return self._hash.hexdigest()
 
-    def _write(self) -> None:
-        """Write and hash what is held back: by the megabyte, since each call has its price."""
-        if self._held:
-            self._held.append(b"")
-            written = b"\n".join(self._held)
-            self._file.write(written)
-            self._hash.update(written)
-            self._held.clear()
-            self._held_bytes = 0
+    def _hand_over(self) -> None:
+        """Have a megabyte written and hashed by another thread, which needs no Python for it."""
+        if self._hand is None:
+            self._hand = ThreadPoolExecutor(1, "batchkit-spool")
+        self._finish()
+        self._in_hand = self._hand.submit(self._put, self._taken())
+
+    def _finish(self) -> None:
+        """Wait for what is being written; raises what went wrong with it."""
+        if self._in_hand is not None:
+            in_hand, self._in_hand = self._in_hand, None
+            in_hand.result()
+
+    def _taken(self) -> bytes:
+        """Return the lines that are held back, and hold them no more."""
+        if not self._held:
+            return b""
+        self._held.append(b"")
+        written = b"\n".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        return written
+
+    def _put(self, written: bytes) -> None:
+        self._file.write(written)
+        self._hash.update(written)
 
     def discard(self) -> None:
         """Remove the file: the batch was not sealed."""
-        self._file.close()
+        self._close()
         self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._hand is not None:
+            self._hand.shutdown()
+        self._file.close()

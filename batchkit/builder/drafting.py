@@ -11,7 +11,7 @@ from batchkit.builder.marks import Bits
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.parts import count_of
-from batchkit.store import JobRow, Known, LaneRow, NewJob, Store
+from batchkit.store import JobRow, Known, LaneRow, NewJob, RunRow, Store
 from batchkit.store.jobs import Taken
 
 _MOST = 5_000
@@ -82,6 +82,13 @@ class Draft:
     def run_id(self) -> int:
         """The run that the jobs go into, made now if it was not."""
         return self._where()[1]
+
+    def is_all_of(self, run: RunRow) -> bool:
+        """Say whether a run that was never opened holds what was added here and nothing else.
+
+        Not where documents are split: they are looked at part by part.
+        """
+        return self._is_empty and run.opened_at is None and run.next_no == self.added
 
     def add(self, job: NewJob, *tails: NewJob) -> None:
         """Take a job, with the other parts of its document; write them down by the thousand."""

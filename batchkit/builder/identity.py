@@ -100,6 +100,9 @@ def _count(pairs: Sequence[Pair]) -> int:
 def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
     """Compare a run with what a builder has added."""
     found = Survey(taken=store.surveys.taken_over(run.id, documents=run.split))
+    if draft.is_all_of(run):  # nothing to compare with
+        found.fresh = draft.added
+        return found
     revised = _changed(store, run, draft, found)
     layout = Layout()
     for lane_id, seq, no, key, _ in store.surveys.drafts(run.id):
@@ -270,7 +273,10 @@ def plan(
         unwanted = [*(pair.new for pair in pairs), *found.longer]
         dropped += unwanted
         leftovers += unwanted
-    released, count = _released(store, run, set(dropped), first)
+    if first is None and not dropped and draft.is_all_of(run):
+        released, count = {one.id: one.size for one in store.jobs.lanes(run.id)}, draft.added
+    else:
+        released, count = _released(store, run, set(dropped), first)
     return Plan(released, dropped, superseded, cancelled, leftovers, count)
 
 

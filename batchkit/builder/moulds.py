@@ -8,6 +8,7 @@ import orjson
 
 from batchkit import pricing, requests
 from batchkit.builder.templates import Template
+from batchkit.making import maker
 from batchkit.store import NewJob
 
 Named = Callable[["str | None", bytes], str]
@@ -16,6 +17,7 @@ Named = Callable[["str | None", bytes], str]
 _SLACK = 65_536
 """Bytes that a provider's ``check`` may count beyond what we count here."""
 
+_made = maker(NewJob)
 _MILLION = 1_000_000
 _MOST = 1_000
 
@@ -45,7 +47,7 @@ class Mould:
         size = len(prompt) if prompt.isascii() else len(prompt.encode())
         tokens = template.tokens + size
         digest = self._digest.of(written)
-        return NewJob(
+        return _made(
             named(key, digest),
             template.provider.name,
             self._lane_model,
@@ -59,7 +61,9 @@ class Mould:
             template.line + len(written),
             tokens,
             self._bound(tokens),
-            written=f'{{"prompt":{written.decode()}}}',
+            0,
+            None,
+            f'{{"prompt":{written.decode()}}}',
         )
 
     def _bound(self, tokens: int) -> int | None:

@@ -72,6 +72,8 @@ class Planner:
 
     def plan(self, run_id: int) -> Priming:
         """Return what is worth priming; nothing where no provider takes marks."""
+        if not any(self._marks(lane) for lane in self._store.jobs.lanes(run_id)):
+            return Priming()
         rows = [row for row in self._store.prefixes.by_template(run_id) if self._marks(row)]
         if sum(row.jobs for row in rows) < 2:
             return Priming()

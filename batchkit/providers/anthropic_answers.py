@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from batchkit.citing import END, START
+from batchkit.making import maker
 from batchkit.model import BatchStatus, Citation, Json, NotRun, Outcome, Succeeded, Usage
 from batchkit.providers.calls import moment
 from batchkit.providers.rows import count, errored, unreadable, word
@@ -24,6 +25,9 @@ _FINISH = {
     "tool_use": "tool",
     "pause_turn": "pause",
 }
+
+_succeeded = maker(Succeeded)
+_used = maker(Usage)
 
 
 def outcome(row: Json, custom_id: str) -> Outcome:
@@ -54,6 +58,10 @@ def message_outcome(custom_id: str, message: Json, request_id: str | None) -> Ou
     content = message.get("content")
     if not isinstance(content, list):
         return unreadable(custom_id, message, "a message without content")
+    text = _only_text(content)
+    if text and message.get("stop_reason") == "end_turn":
+        read, model = usage(message.get("usage")), word(message.get("model"))
+        return _succeeded(custom_id, text, read, model, "stop", None, (), request_id, True)
     blocks = [block for block in content if isinstance(block, dict)]
     texts = [str(block.get("text") or "") for block in blocks if block.get("type") == "text"]
     reason = word(message.get("stop_reason")) or "end_turn"
@@ -83,13 +91,13 @@ def usage(given: Any) -> Usage | None:
     written = max(count(given.get("cache_creation_input_tokens")), parts)
     details = given.get("output_tokens_details")
     details = details if isinstance(details, dict) else {}
-    return Usage(
-        input_tokens=count(given.get("input_tokens")) + read + written,
-        output_tokens=count(given.get("output_tokens")),
-        cached_tokens=read,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=hour,
-        reasoning_tokens=count(details.get("thinking_tokens")),
+    return _used(
+        count(given.get("input_tokens")) + read + written,
+        count(given.get("output_tokens")),
+        read,
+        written,
+        hour,
+        count(details.get("thinking_tokens")),
     )
 
 
@@ -118,6 +126,16 @@ def requests_in(body: Json) -> dict[str, int]:
     """Return the counts of a batch; their sum is always the number of its requests."""
     counts = body.get("request_counts")
     return {name: count(n) for name, n in counts.items()} if isinstance(counts, dict) else {}
+
+
+def _only_text(content: list[Any]) -> str | None:
+    """Return the text of an answer that is one text block without citations."""
+    if len(content) != 1 or not isinstance(content[0], dict):
+        return None
+    block = content[0]
+    text = block.get("text")
+    plain = block.get("type") == "text" and not block.get("citations")
+    return text if plain and type(text) is str else None
 
 
 def _reason(counts: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from batchkit.making import maker
 from batchkit.model import (
     BatchStatus,
     Errored,
@@ -19,7 +20,6 @@ from batchkit.model import (
     Usage,
 )
 from batchkit.providers.calls import moment
-from batchkit.providers.encoding import mapping
 from batchkit.providers.rows import count, errored, known_kind, unreadable, word
 
 RETENTION = timedelta(days=30)
@@ -39,6 +39,17 @@ _ENDED = {
 }
 _CHAT_FINISH = {"tool_calls": "tool", "function_call": "tool", "content_filter": "content_filter"}
 _CUT = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_RESPONSES = ("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details")
+_CHAT = (
+    *("prompt_tokens", "prompt_tokens_details"),
+    *("completion_tokens", "completion_tokens_details"),
+)
+_NOTHING: Json = {}
+_OK = 200
+
+_succeeded = maker(Succeeded)
+_used = maker(Usage)
+
 _LIMIT = re.compile(r"limit:?\s*(\d{1,3}(?:[,._]\d{3})+|\d+)\b(?!\.\d)", re.IGNORECASE)
 
 
@@ -51,9 +62,12 @@ def outcome(row: Json, custom_id: str, read: Reader) -> Outcome:
     response = row.get("response")
     if not isinstance(response, dict):
         return _never_ran(row, custom_id)
+    body = response.get("body")
+    if type(body) is dict and body and response.get("status_code") == _OK:
+        return read(custom_id, body, word(response.get("request_id")))
     body = _body(response)
     status, request_id = _status(response, body), word(response.get("request_id"))
-    if status != 200:
+    if status != _OK:
         inner = body.get("error", body) if isinstance(body, dict) else body
         return errored(custom_id, inner or row.get("error"), status, request_id)
     if not isinstance(body, dict) or not body:
@@ -68,6 +82,10 @@ def responses_outcome(custom_id: str, body: Json, request_id: str | None) -> Out
         return _failed(custom_id, body, request_id)
     if not isinstance(output, list):
         return unreadable(custom_id, body, f"a response with status {status} and no output")
+    text = _only_text(output)
+    if text and status == "completed":
+        usage, model = _responses_usage(body.get("usage")), word(body.get("model"))
+        return _succeeded(custom_id, text, usage, model, "stop", None, (), request_id, True)
     refusal = "".join(_parts(output, "refusal")) or None
     calls = [item for item in output if item.get("type") == "function_call"]
     text = "".join(_parts(output, "text"))
@@ -205,6 +223,25 @@ def _parts(output: list[Any], field: str) -> Iterator[str]:
                 yield str(part[field])
 
 
+def _only_text(output: list[Any]) -> str | None:
+    """Return the text of an answer that is a message of one text and nothing else but reasoning."""
+    text = None
+    for item in output:
+        kind = item.get("type")
+        if kind == "reasoning":
+            continue
+        if kind != "message" or text is not None or item.get("phase") == "commentary":
+            return None
+        content = item.get("content")
+        if not content or len(content) != 1:
+            return None
+        part = content[0]
+        text = part.get("text") if part.get("type") == "output_text" else None
+        if type(text) is not str or part.get("refusal"):
+            return None
+    return text
+
+
 def _responses_finish(body: Json, status: str, refusal: str | None, tool: bool) -> str:
     if refusal:
         return "refusal"
@@ -238,31 +275,36 @@ def _chat_text(content: Any) -> str:
 def _responses_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    return _usage(usage, "input_tokens", "output_tokens")
+    return _usage(usage, _RESPONSES)
 
 
 def _chat_usage(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
-    return _usage(usage, "prompt_tokens", "completion_tokens")
+    return _usage(usage, _CHAT)
 
 
-def _usage(usage: Json, entry: str, exit_: str) -> Usage | None:
+def _usage(usage: Json, names: tuple[str, str, str, str]) -> Usage | None:
     """Read the token counts; None if one of the two is not told, for that is not zero."""
-    if not (_is_number(usage.get(entry)) and _is_number(usage.get(exit_))):
+    entry, of_entry, exit_, of_exit = names
+    read, wrote = usage.get(entry), usage.get(exit_)
+    if not (_is_number(read) and _is_number(wrote)):
         return None
-    got, gave = mapping(usage.get(f"{entry}_details")), mapping(usage.get(f"{exit_}_details"))
-    return Usage(
-        input_tokens=count(usage.get(entry)),
-        output_tokens=count(usage.get(exit_)),
-        cached_tokens=count(got.get("cached_tokens")),
-        cache_write_tokens=count(got.get("cache_write_tokens")),
-        reasoning_tokens=count(gave.get("reasoning_tokens")),
+    got, gave = usage.get(of_entry), usage.get(of_exit)
+    got = got if isinstance(got, dict) else _NOTHING
+    gave = gave if isinstance(gave, dict) else _NOTHING
+    return _used(
+        count(read),
+        count(wrote),
+        count(got.get("cached_tokens")),
+        count(got.get("cache_write_tokens")),
+        0,
+        count(gave.get("reasoning_tokens")),
     )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _errors(body: Json) -> Iterator[Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import orjson
@@ -75,9 +76,14 @@ def rows(path: Path) -> Iterator[Json | Unreadable]:
     Lines end at ``\\n`` alone: U+2028, U+0085 and their like are legal inside a JSON string.
     """
     with path.open("rb") as file:
-        for number, raw in enumerate(file):
-            line = (raw.removeprefix(_BOM) if number == 0 else raw).strip(b" \t\r\n")
-            if line:
+        for raw in chain((file.readline().removeprefix(_BOM),), file):
+            try:
+                row = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                row = None
+            if type(row) is dict:
+                yield row
+            elif line := raw.strip(b" \t\r\n"):
                 yield _row(line)
 
 
@@ -155,6 +161,8 @@ def word(value: object) -> str | None:
 
 def count(value: object) -> int:
     """Return a provider's number as a count; 0 for nothing and for nonsense."""
+    if type(value) is int:
+        return value if value > 0 else 0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0
     return max(0, int(value))

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, and_, exists, func, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from batchkit.model import Json
+from batchkit.model import Json, Succeeded, Usage
 from batchkit.parts import shown
 from batchkit.store import bulk, local, readings
 from batchkit.store.database import Database
@@ -27,22 +27,26 @@ class Answers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def settle(self, batch: BatchRow, rows: Sequence[Settled]) -> None:
-        """Append outcomes of a batch; one that is there already stays as it is.
+    def settle(
+        self, batch: BatchRow, rows: Sequence[Settled], plain: Sequence[bulk.Row] = ()
+    ) -> None:
+        """Append outcomes of a batch, ``plain`` as ``plain_row`` made them; what is there stays.
 
         No money moves and no state changes: that is ``Batches.collect``. A job that has ended
         elsewhere meanwhile (``test`` tried it out) keeps that end: this outcome is paid for and
         kept, but is not final.
         """
-        if not rows:
+        values = [*plain, *map(_values, rows)]
+        if not values:
             return
         try:
             with self._database.write() as connection:
-                _append(connection, batch, rows, set())
+                _append(connection, batch, values, set())
         except IntegrityError:
             with self._database.write() as connection:
-                seqs = [row.seq for row in rows]
-                _append(connection, batch, rows, local.ended(connection, batch.lane_id or 0, seqs))
+                seqs = [value[0] for value in values]
+                over = local.ended(connection, batch.lane_id or 0, seqs)
+                _append(connection, batch, values, over)
 
     def settled(self, batch_id: int, seqs: Sequence[int]) -> set[int]:
         """Return those of the places that have their outcome in a batch already."""
@@ -334,15 +338,53 @@ _SETTLED = (
 _COLUMNS = ("shelf", "batch_id", "lane_id", "run_id", "final", *_SETTLED)
 
 
+_ALIKE = (
+    *("shelf", "batch_id", "lane_id", "run_id", "final", "attempt_no", "state", "code", "error"),
+    *("citations", "finish", "model", "cost_kind", "ran", "reused_from", "changes"),
+)
+_STATE = _SETTLED.index("state")
+
+
 def _append(
-    connection: Connection, batch: BatchRow, rows: Sequence[Settled], ended: set[int]
+    connection: Connection, batch: BatchRow, rows: Sequence[bulk.Row], ended: set[int]
 ) -> None:
+    """Append rows whose values stand in the order of ``_SETTLED``."""
     place = (batch.shelf, batch.id, batch.lane_id, batch.run_id)
     values = [
-        (*place, row.state != "again" and row.seq not in ended, *_values(row)) for row in rows
+        (*place, row[_STATE] != "again" and not (ended and row[0] in ended), *row) for row in rows
     ]
     key = "shelf, batch_id, seq"
-    bulk.insert_new_rows(connection, attempts, _COLUMNS, values, key)
+    bulk.insert_new_rows(connection, attempts, _COLUMNS, values, key, _ALIKE)
+
+
+def plain_row(seq: int, answered: Succeeded, used: Usage, cost: int | None) -> bulk.Row:
+    """Return what ``settle`` appends for a first attempt that ended well.
+
+    That is an answer without citations, at a known usage.
+    """
+    words = bulk.words
+    return (
+        seq,
+        1,
+        "completed",
+        None,
+        None,
+        words(answered.text),
+        None,
+        words(answered.finish),
+        words(answered.model),
+        words(answered.request_id),
+        used.input_tokens,
+        used.output_tokens,
+        used.cached_tokens,
+        used.cache_write_tokens,
+        used.reasoning_tokens,
+        cost,
+        "exact",
+        True,
+        None,
+        None,
+    )
 
 
 def _values(row: Settled) -> tuple[Any, ...]:

@@ -24,6 +24,14 @@ from batchkit.store.tables import SCHEMA
 
 BUSY_MS = 60_000
 
+_CHECKPOINT = 8_000
+"""Pages (32 MB) after which SQLite copies its log into the file: each time it waits for the disk,
+and by default it would after four megabytes."""
+
+_CACHE_KB = 4_000
+"""Of pages that a connection keeps: what a million keys are looked up by does not fit into two
+megabytes."""
+
 
 def location(given: str | os.PathLike[str]) -> URL:
     """Turn a URL or the path of a SQLite file into a URL; raise ConfigError for neither."""
@@ -160,6 +168,8 @@ def _on_connect(raw: Any, _record: Any) -> None:
         "auto_vacuum=INCREMENTAL",
         "journal_mode=WAL",
         "synchronous=NORMAL",
+        f"wal_autocheckpoint={_CHECKPOINT}",
+        f"cache_size=-{_CACHE_KB}",
         "foreign_keys=ON",
         "temp_store=MEMORY",
     ):

@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from batchkit.model import Json
 from batchkit.store import bulk, local
 from batchkit.store.database import Database, insert_new
-from batchkit.store.outlines import PAGE, Outline, outlined
+from batchkit.store.outlines import PAGE, Layout, Outline, laid_out, outlined
 from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
@@ -74,7 +74,7 @@ class Jobs:
                 local.remove(connection, replacing)
                 self._keep_templates(connection, run_id, new)
                 rows = self._placed(connection, run_id, new, first)
-                bulk.insert_rows(connection, jobs, _COLUMNS, rows)
+                bulk.insert_rows(connection, jobs, _COLUMNS, rows, _ALIKE)
         except IntegrityError as error:
             self._templates.clear()
             raise Taken from error
@@ -157,6 +157,11 @@ class Jobs:
             if len(page) < PAGE:
                 return
             at = page[-1].seq + 1
+
+    def layout(self, lane_id: int, lo: int, hi: int) -> Layout:
+        """Return which template each job of ``[lo, hi)`` has."""
+        with self._database.read() as connection:
+            return laid_out(connection, lane_id, lo, hi)
 
     def pick(self, lane_id: int, seqs: Sequence[int]) -> list[JobRow]:
         """Return single jobs of a lane, in order."""
@@ -308,6 +313,7 @@ _COLUMNS = (
     *("shelf", "lane_id", "seq", "run_id", "no", "key", "revision", "digest", "template_id"),
     *("own", "documents", "metadata", "bytes", "tokens", "bound"),
 )
+_ALIKE = ("shelf", "lane_id", "run_id", "revision", "template_id", "documents", "metadata")
 
 
 def is_unsent() -> Any:

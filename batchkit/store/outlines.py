@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, LargeBinary, Text, select, type_coerce
+from sqlalchemy import Connection, LargeBinary, Text, func, select, type_coerce
 
-from batchkit.store import local
+from batchkit.store import bulk, local
 from batchkit.store.rows import JobRow
 from batchkit.store.tables import attempts, jobs
 
@@ -42,6 +43,7 @@ class Outline(NamedTuple):
         values = self._asdict()
         for name in _JSON:
             values[name] = None if values[name] is None else orjson.loads(values[name])
+        values["superseded"] = bool(self.superseded)
         return JobRow(**values)
 
 
@@ -50,6 +52,40 @@ _COLUMNS = [
     type_coerce(jobs.c[name], _PLAIN[name]).label(name) if name in _PLAIN else jobs.c[name]
     for name in Outline._fields
 ]
+
+
+class Layout:
+    """Which template each job of a range has, by its place; ``one`` if all have the same."""
+
+    __slots__ = ("_hi", "_ids", "_lo", "one")
+
+    def __init__(self, lo: int, hi: int, one: int | None, ids: array[int] | None = None) -> None:
+        self._lo = lo
+        self._hi = hi
+        self._ids = ids
+        self.one = one
+
+    def template_of(self, seq: int) -> int | None:
+        """Return the id of a job's template; None if there is no such job in the range."""
+        if not self._lo <= seq < self._hi:
+            return None
+        if self._ids is None:
+            return self.one
+        return self._ids[seq - self._lo] or None
+
+
+def laid_out(connection: Connection, lane_id: int, lo: int, hi: int) -> Layout:
+    """Return the templates of a lane's jobs of ``[lo, hi)``, whatever became of them."""
+    mine = (jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi)
+    least, most = func.min(jobs.c.template_id), func.max(jobs.c.template_id)
+    first, last, count = connection.execute(select(least, most, func.count()).where(*mine)).one()
+    if first == last and count == hi - lo:
+        return Layout(lo, hi, first)
+    ids = array("q", bytes(8 * (hi - lo)))
+    query = select(jobs.c.seq, jobs.c.template_id).where(*mine).order_by(jobs.c.seq)
+    for seq, template_id in connection.execution_options(yield_per=PAGE).execute(query):
+        ids[seq - lo] = template_id
+    return Layout(lo, hi, None, ids)
 
 
 def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Outline]:
@@ -69,4 +105,4 @@ def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Out
     )
     if connection.execute(ended).first() is not None:  # it costs a look-up for each job
         query = query.where(~local.has_final())
-    return [Outline._make(row) for row in connection.execute(query)]
+    return [Outline._make(row) for row in bulk.fetched(connection, query)]

@@ -8,9 +8,14 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Text, and_, select, type_coerce
 
+from batchkit.making import maker
+from batchkit.model import Json
+from batchkit.store import bulk
 from batchkit.store.rows import Answer
 from batchkit.store.tables import attempts, batches, jobs, lanes
 
+_made = maker(Answer)
+_NOTHING: Json = {}
 _PAGE = 2_000
 _MOST_BATCHES = 400
 _SHELF = 0
@@ -57,7 +62,7 @@ def page(
     providers = _providers(connection, run_id)
     if len(chosen) == 1 or chosen[0].collected_no == after[0]:
         return _of_one(connection, query, chosen[0], after, providers, more=len(found) > 1)
-    rows = connection.execute(query.where(attempts.c.batch_id.in_(known))).all()
+    rows = bulk.fetched(connection, query.where(attempts.c.batch_id.in_(known)))
     answers = [_answer(row, known[row[0]], providers) for row in rows]
     answers.sort(key=lambda one: (one.collected_no or 0, one.seq))
     last = len(chosen) == len(found) < _MOST_BATCHES
@@ -86,7 +91,7 @@ def _of_one(
     """Page through one batch by its places."""
     at = after[1] if batch.collected_no == after[0] else -1
     query = query.where(attempts.c.batch_id == batch.id, attempts.c.seq > at)
-    rows = connection.execute(query.order_by(attempts.c.seq).limit(_PAGE)).all()
+    rows = bulk.fetched(connection, query.order_by(attempts.c.seq).limit(_PAGE))
     answers = [_answer(row, batch, providers) for row in rows]
     if len(rows) == _PAGE:
         return answers, (batch.collected_no, rows[-1][1]), False
@@ -138,7 +143,7 @@ def _answer(row: Any, batch: Any, providers: dict[int, tuple[str, str]]) -> Answ
     request_id, read, wrote, cached, cache_write, reasoning, cost = row[10:17]
     attempt_no, ran, reused, key, no, template_id, asked_id, metadata, documents = row[17:]
     provider, asked = providers[lane_id]
-    return Answer(
+    return _made(
         key,
         no,
         lane_id,
@@ -167,4 +172,5 @@ def _answer(row: Any, batch: Any, providers: dict[int, tuple[str, str]]) -> Answ
         template_id,
         asked_id,
         batch.collected_no,
+        _NOTHING,
     )

@@ -261,7 +261,10 @@ class Surveys:
         )
         if documents:
             query = query.where(~is_tail())
+        booked = select(batches.c.id).where(batches.c.run_id == run_id, batches.c.kind == "local")
         with self._database.read() as connection:
+            if connection.execute(booked.limit(1)).first() is None:  # the count looks at every job
+                return 0
             return int(connection.execute(query).scalar_one())
 
     def _stream(self, query: Any) -> Iterator[Any]:

@@ -18,6 +18,9 @@ _ODD = 'a "quoted" \\ line,\nél \u2028 stencil'
 OWN = '{"prompt":'
 """How the own part of a job begins that is a prompt and nothing else."""
 
+_QUOTES = 4
+"""Around a name and a text; more of them are in the text, or around another name."""
+
 
 class Stencil:
     """Head, middle and tail of a line, around the custom id and the prompt, both without quotes."""
@@ -54,6 +57,8 @@ def stencil_of(provider: Provider, prepared: Json) -> Stencil | None:
 def prompt_in(own: str) -> bytes | None:
     """Return the prompt's JSON from a job's stored own part; None if there is more in it."""
     # Where a text ends and another name follows; a prompt that looks so is read the long way.
-    if not own.startswith(OWN) or not own.endswith('"}') or '","' in own:
+    if not own.startswith(OWN) or not own.endswith('"}'):
+        return None
+    if own.count('"') != _QUOTES and '","' in own:
         return None
     return own[len(OWN) : -1].encode()

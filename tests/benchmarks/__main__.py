@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks import processes
-from tests.benchmarks.rows import ROWS, Bench
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.rows import ROWS
 from tests.benchmarks.table import Line, shown
 
 
@@ -26,7 +27,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-", dir=given.folder) as folder,
         processes.provider() as provider,
     ):
-        bench = Bench(provider, given.jobs, given.million, given.repeat, Path(folder))
+        bench = Bench(provider, given.jobs, given.million, given.repeat, given.pdfs, Path(folder))
         for name in names:
             sys.stderr.write(f"{name}\n")
             for line in ROWS[name](bench):
@@ -42,6 +43,7 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--rows", help=f"of {','.join(ROWS)}; all by default")
     asked.add_argument("--jobs", type=int, default=100_000)
     asked.add_argument("--million", type=int, default=1_000_000, help="the large run")
+    asked.add_argument("--pdfs", type=int, default=200, help="the target speaks of 2000")
     asked.add_argument("--repeat", type=int, default=3)
     asked.add_argument("--folder", type=Path, help="where to work; the system's own by default")
     return asked.parse_args()

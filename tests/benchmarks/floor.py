@@ -43,16 +43,37 @@ def openai_night(url: str, count: int, folder: Path, table: sqlite3.Connection) 
 
 
 def anthropic_night(url: str, count: int, folder: Path, table: sqlite3.Connection) -> None:
-    """Create from a list, wait, and read the results as the SDK streams them: 100,000 a batch."""
-    from anthropic import Anthropic
+    """Create from a file's body, wait, download and store: 100,000 a batch.
+
+    The body is written with orjson and goes out through the SDK's client from a file handle;
+    results come in through it to disk and are read line by line. The SDK's own way, a list of dicts
+    in and an object for each line out, takes five times the time and nearly a gigabyte.
+    """
+    import httpx2
+    from anthropic import Anthropic, Stream
 
     client = Anthropic(api_key="sk-floor", base_url=url, max_retries=0)
-    requests: Iterator[Any] = work.bodies("anthropic", count)
-    while chunk := list(islice(requests, work.PER_BATCH["anthropic"])):
-        batch = client.messages.batches.create(requests=chunk)
+    requests = work.bodies("anthropic", count)
+    while _joined(islice(requests, work.PER_BATCH["anthropic"]), folder / "in.json"):
+        size = str((folder / "in.json").stat().st_size)
+        with (folder / "in.json").open("rb") as body:
+            made = client.post(
+                "/v1/messages/batches",
+                content=body,
+                cast_to=httpx2.Response,
+                options={"headers": {"Content-Length": size}},
+            )
+        batch = client.messages.batches.retrieve(str(orjson.loads(made.content)["id"]))
         while batch.processing_status != "ended":
             batch = client.messages.batches.retrieve(batch.id)
-        _store(_anthropic_rows(client.messages.batches.results(batch.id)), table)
+        got: Any = client.get(
+            f"/v1/messages/batches/{batch.id}/results",
+            cast_to=httpx2.Response,
+            stream=True,
+            stream_cls=Stream[object],
+        )
+        _save(got.iter_bytes(1 << 16), folder / "out.jsonl")
+        _store(_anthropic_rows(folder / "out.jsonl"), table)
 
 
 def _written(requests: Iterable[Any], path: Path) -> int:
@@ -61,6 +82,17 @@ def _written(requests: Iterable[Any], path: Path) -> int:
         for request in requests:
             file.write(orjson.dumps(request) + b"\n")
             count += 1
+    return count
+
+
+def _joined(requests: Iterable[Any], path: Path) -> int:
+    count = 0
+    with path.open("wb") as file:
+        file.write(b'{"requests":[')
+        for request in requests:
+            file.write((b"," if count else b"") + orjson.dumps(request))
+            count += 1
+        file.write(b"]}")
     return count
 
 
@@ -80,11 +112,13 @@ def _openai_rows(path: Path) -> Iterator[tuple[str, str, int, int]]:
             yield row["custom_id"], text, used["input_tokens"], used["output_tokens"]
 
 
-def _anthropic_rows(results: Iterable[Any]) -> Iterator[tuple[str, str, int, int]]:
-    for row in results:
-        message = row.result.message
-        used = message.usage
-        yield row.custom_id, message.content[0].text, used.input_tokens, used.output_tokens
+def _anthropic_rows(path: Path) -> Iterator[tuple[str, str, int, int]]:
+    with path.open("rb") as lines:
+        for line in lines:
+            row = orjson.loads(line)
+            message = row["result"]["message"]
+            used, text = message["usage"], message["content"][0]["text"]
+            yield row["custom_id"], text, used["input_tokens"], used["output_tokens"]
 
 
 def _store(rows: Iterator[tuple[str, str, int, int]], table: sqlite3.Connection) -> None:

@@ -26,7 +26,7 @@ class Child:
         done = subprocess.run(
             [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, words)],
             cwd=ROOT,
-            env={**_bare(), **environment},
+            env={**bare(), **environment},
             stdout=subprocess.PIPE,
             check=True,
             text=True,
@@ -84,7 +84,7 @@ def seconds_of(*command: object, **environment: str) -> float:
     subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
-        env={**_bare(), **environment},
+        env={**bare(), **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
@@ -93,7 +93,7 @@ def seconds_of(*command: object, **environment: str) -> float:
     return time.perf_counter() - began
 
 
-def _bare() -> dict[str, str]:
+def bare() -> dict[str, str]:
     """Return the environment without what would point batchkit or an SDK elsewhere."""
     ours = ("BATCHKIT_", "OPENAI_", "ANTHROPIC_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

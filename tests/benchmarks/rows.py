@@ -6,77 +6,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from tests.benchmarks import processes
-from tests.benchmarks.processes import Child, Provider, seconds_of
-from tests.benchmarks.table import Line, Repeats, megabytes, repeated
-
-MB = 1_000_000
-_COMMAND = Path(sys.executable).with_name("batchkit")
-
-
-@dataclass(slots=True)
-class Bench:
-    """One run of the table: how large, how often, and what was measured so far."""
-
-    provider: Provider
-    jobs: int
-    million: int
-    repeat: int
-    folder: Path
-    floors: dict[str, Repeats] = field(default_factory=dict)
-    nights: dict[str, Repeats] = field(default_factory=dict)
-
-    def scratch(self) -> TemporaryDirectory[str]:
-        """Return a folder that goes when it is left."""
-        return TemporaryDirectory(dir=self.folder)
-
-    def subject(self, provider: str, jobs: int, folder: Path | str, *more: object) -> Child:
-        """Let batchkit do a night's work, its database in ``folder``."""
-        self.provider.tell(forget=True)
-        place = () if "--database" in more else ("--database", Path(folder) / "bench.db")
-        words = ("--jobs", jobs, "--url", self.provider.url, *place, *more)
-        return Child("subject", provider, *words)
-
-    def night(self, provider: str) -> Repeats:
-        """Measure a night of ``jobs``, once for all rows that need it."""
-        if provider not in self.nights:
-            self.nights[provider] = repeated(self.repeat, partial(self._night, provider))
-        return self.nights[provider]
-
-    def floor(self, provider: str) -> Repeats:
-        """Measure the floor, once for all rows that need it."""
-        if provider not in self.floors:
-            self.floors[provider] = repeated(self.repeat, partial(self._floor, provider))
-        return self.floors[provider]
-
-    def _night(self, provider: str) -> float:
-        with self.scratch() as folder:
-            child = self.subject(provider, self.jobs, folder)
-        assert child["count"] == self.jobs
-        _tell(f"batchkit, {provider}", child)
-        return child["total"]
-
-    def _floor(self, provider: str) -> float:
-        self.provider.tell(forget=True)
-        child = Child("floor", provider, "--jobs", self.jobs, "--url", self.provider.url)
-        assert child["count"] == self.jobs
-        _tell(f"floor, {provider}", child)
-        return child["total"]
-
-
-def _tell(what: str, child: Child) -> None:
-    """Say on the side what a child did, while the table is on its way."""
-    parts = " ".join(
-        f"{name} {child[name]:.2f}"
-        for name in ("add", "run", "read", "total", "cpu")
-        if name in child.figures
-    )
-    sys.stderr.write(f"  {what}: {parts} s, {megabytes(child['memory'])}\n")
+from tests.benchmarks import papers, processes, sharing
+from tests.benchmarks.bench import COMMAND, MB, Bench, tell
+from tests.benchmarks.processes import Child, seconds_of
+from tests.benchmarks.table import Line, megabytes, repeated
 
 
 def openai(bench: Bench) -> Iterator[Line]:
@@ -107,7 +44,7 @@ def million(bench: Bench) -> Iterator[Line]:
     with bench.scratch() as folder:
         night = bench.night("openai")
         child = bench.subject("openai", bench.million, folder)
-        _tell("a million", child)
+        tell("a million", child)
         more = bench.million / bench.jobs
         ratio = child["total"] / night.best
         yield Line(
@@ -122,12 +59,19 @@ def million(bench: Bench) -> Iterator[Line]:
             found=megabytes(child["memory"]),
             holds=child["memory"] <= 200 * MB,
         )
-        yield _size(Path(folder), child, bench.million)
+        yield _size(Path(folder), bench.million)
         yield from _again(bench, Path(folder), child)
         yield from _looking(Path(folder))
 
 
-def _size(folder: Path, child: Child, jobs: int) -> Line:
+def size(bench: Bench) -> Iterator[Line]:
+    """What a night leaves in the database."""
+    with bench.scratch() as folder:
+        tell("to be weighed", bench.subject("openai", bench.jobs, folder))
+        yield _size(Path(folder), bench.jobs)
+
+
+def _size(folder: Path, jobs: int) -> Line:
     """Bodies (what all jobs share once) and raw answers against what the database takes."""
     with sqlite3.connect(folder / "bench.db") as database:
         own, answers = database.execute(
@@ -149,7 +93,7 @@ def _size(folder: Path, child: Child, jobs: int) -> Line:
 def _again(bench: Bench, folder: Path, first: Child) -> Iterator[Line]:
     before = _rows_of(folder)
     child = bench.subject("openai", bench.million, folder)
-    _tell("the same again", child)
+    tell("the same again", child)
     calls = bench.provider.seen()["calls"]
     written = {name: n - before[name] for name, n in _rows_of(folder).items() if n != before[name]}
     most = first["add"] * 1.5
@@ -177,7 +121,7 @@ def _looking(folder: Path) -> Iterator[Line]:
     """Ask the finished database how it stands, Python's own start aside."""
     start = repeated(5, lambda: seconds_of(sys.executable, "-c", "pass")).best
     for words in (("status", "bench"), ("ls",)):
-        command = (_COMMAND, *words, "--database", folder / "bench.db")
+        command = (COMMAND, *words, "--database", folder / "bench.db")
         found = repeated(5, partial(seconds_of, *command))
         yield Line(
             what=f"batchkit {words[0]} on that database",
@@ -209,7 +153,7 @@ def resume(bench: Bench) -> Iterator[Line]:
 def _first_call(bench: Bench, folder: Path) -> float:
     began = time.monotonic()
     seconds_of(
-        *(_COMMAND, "resume", "bench", "--database", folder / "bench.db"),
+        *(COMMAND, "resume", "bench", "--database", folder / "bench.db"),
         OPENAI_API_KEY="sk-bench",
         OPENAI_BASE_URL=f"{bench.provider.url}/v1",
         BATCHKIT_PACE="1000",
@@ -224,7 +168,7 @@ def folder(bench: Bench) -> Iterator[Line]:
         with bench.scratch() as name:
             child = bench.subject("openai", bench.jobs, name, "--results", Path(name) / "out")
             assert len(list((Path(name) / "out").glob("*.json"))) == bench.jobs
-        _tell("with results_dir", child)
+        tell("with results_dir", child)
         return child["total"]
 
     without, found = bench.night("openai"), repeated(bench.repeat, once)
@@ -245,7 +189,7 @@ def starts(bench: Bench) -> Iterator[Line]:
     bare = repeated(5, lambda: seconds_of(sys.executable, "-c", "pass")).best
     things: tuple[tuple[str, float, Callable[[], float]], ...] = (
         ("import batchkit", 0.15, lambda: seconds_of(sys.executable, "-c", "import batchkit")),
-        ("batchkit --help", 0.30, lambda: seconds_of(_COMMAND, "--help")),
+        ("batchkit --help", 0.30, lambda: seconds_of(COMMAND, "--help")),
     )
     for what, most, once in things:
         found = repeated(5, once)
@@ -278,7 +222,7 @@ def postgres(bench: Bench) -> Iterator[Line]:
                 more = ("--database", url, "--spool", folder)
                 child = bench.subject("openai", bench.jobs, folder, *more)
             cluster.drop(name)
-            _tell("on Postgres", child)
+            tell("on Postgres", child)
             return child["total"]
 
         found, other = repeated(bench.repeat, once), bench.night("openai")
@@ -295,6 +239,34 @@ def postgres(bench: Bench) -> Iterator[Line]:
     )
 
 
+def calls(bench: Bench) -> Iterator[Line]:
+    """Forty batches of two hours each, ten at once: eight hours, on a clock that waiting moves.
+
+    The provider can only be asked for one batch at a time: the worst case.
+    """
+    from batchkit.testing import Course, FakeProvider, ManualClock
+    from tests.engine.nights import Night
+
+    with bench.scratch() as name:
+        clock = ManualClock()
+        fake = FakeProvider(clock=clock, course=Course(takes=timedelta(hours=2)))
+        night = Night(f"{name}/night.db", Path(name), fake, clock)
+        night.start(40 * 50, items_per_batch=50, max_parallel_batches=10)
+        began = clock.now()
+        assert night.drive() == "done"
+        hours = (clock.now() - began).total_seconds() / 3_600
+        made = fake.calls
+        polls = [fake._memory.batches[ref].polls for ref in fake.refs]
+        night.store.close()
+    found = f"{made['stage']} uploads, {made['create']} creates, at most {max(polls)} polls"
+    yield Line(
+        what=f"provider calls of a night of 40 batches, {hours:.1f} hours (simulated time)",
+        asked="1 upload, 1 create, 60 polls a batch",
+        found=found,
+        holds=made["stage"] == made["create"] == 40 and max(polls) <= 60,
+    )
+
+
 ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "openai": openai,
     "anthropic": anthropic,
@@ -303,6 +275,10 @@ ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
     "folder": folder,
     "starts": starts,
     "postgres": postgres,
+    "workers": sharing.workers,
+    "papers": papers.papers,
+    "calls": calls,
+    "size": size,
 }
 
-__all__ = ["ROWS", "Bench", "processes"]
+__all__ = ["ROWS", "processes"]

@@ -40,6 +40,10 @@ def main() -> None:
     for prompt in work.prompts(given.jobs):
         batch.add_job(prompt=prompt)
     added = time.perf_counter()
+    if given.open:  # started, for others to drive
+        batch._opened(None)
+        work.report(add=added - began, count=0)
+        return
     if given.leave:  # send everything, collect what is answered by now, and go
         batch.submit()
         work.report(add=added - began, count=0)
@@ -65,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--results", type=Path)
     asked.add_argument("--spool", type=Path)
     asked.add_argument("--items", type=int)
+    asked.add_argument("--open", action="store_true")
     asked.add_argument("--leave", action="store_true")
     return asked.parse_args()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchkit.model import Errored, NotRun, Outcome, Succeeded, Unreadable, Usage
 from batchkit.providers import openai_answers
@@ -331,3 +333,44 @@ def test_other_failures_say_which_line_is_wrong() -> None:
     status = openai_answers.status({"id": "b", "status": "failed", "errors": {"data": errors}})
     assert (status.queue_full, status.error_code) == (False, "invalid_json_line")
     assert status.error_message == "line 3: no JSON; line 9: twice"
+
+
+PART = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["output_text", "text", "refusal", "other"]),
+        "text": st.sampled_from(["", "one", "two", 7, None]),
+        "refusal": st.sampled_from(["", "no", None]),
+    },
+)
+ITEM = st.fixed_dictionaries(
+    {"type": st.sampled_from(["message", "message", "reasoning", "function_call", "other"])},
+    optional={
+        "phase": st.sampled_from(["commentary", "final"]),
+        "content": st.one_of(st.none(), st.lists(PART, max_size=2)),
+        "arguments": st.just("{}"),
+    },
+)
+BODY = st.fixed_dictionaries(
+    {"output": st.lists(ITEM, max_size=3)},
+    optional={
+        "status": st.sampled_from(["completed", "incomplete", "failed", "queued", None]),
+        "model": st.sampled_from(["m", "", None, 5]),
+        "usage": st.sampled_from([USAGE, {"input_tokens": 1}, {}, None, "x", {**USAGE, "x": 1}]),
+        "error": st.sampled_from([None, {"code": "server_error"}]),
+    },
+)
+
+
+@given(BODY)
+def test_an_answer_that_is_a_text_is_read_as_any_other(body: dict[str, Any]) -> None:
+    def read() -> Outcome | str:
+        try:
+            return openai_answers.outcome(row(body), "t-1", openai_answers.responses_outcome)
+        except (AttributeError, TypeError) as error:
+            return type(error).__name__
+
+    short = read()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(openai_answers, "_only_text", lambda _: None)
+        assert short == read()

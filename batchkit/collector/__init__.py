@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -13,12 +12,14 @@ from typing import Any
 
 from batchkit import caching, documents, outputs, pricing, rawfiles, requests, sharing
 from batchkit.caching import Warmth
+from batchkit.collector.cases import Case, Lines, row_of, usage_of
+from batchkit.collector.forms import Forms
+from batchkit.collector.plain import Placed, are_judged_by_class, parted, rows_of
 from batchkit.errors import (
     ProviderError,
     ProviderGarbled,
     ProviderRefused,
     ProviderUnavailable,
-    ValidationError,
 )
 from batchkit.model import (
     BatchState,
@@ -29,17 +30,14 @@ from batchkit.model import (
     Json,
     NotRun,
     Outcome,
-    Price,
     Succeeded,
-    Unreadable,
-    Usage,
 )
 from batchkit.outputs import Rules, Verdict
 from batchkit.pace import Pace
 from batchkit.providers import Provider
-from batchkit.schemas import fingerprint
 from batchkit.spools import Spools, contents, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
+from batchkit.store.outlines import Layout
 from batchkit.store.watches import Watch
 from batchkit.weighing import Weight, weigh_attempt
 
@@ -51,33 +49,14 @@ then on as soon as two of them in a row are the same, since a torn one may follo
 _BRAKED = (Code.INVALID_OUTPUT, Code.TRUNCATED, Code.EMPTY_OUTPUT)
 """What is paid for each time it goes again; the free reasons end by themselves."""
 
+_UNFINISHED = ("expired", "cancelled")
+"""How batches end that may hold requests which never ran."""
+
 _BRAKE_FROM = 20
 _BRAKE_SHARE = 0.1
 
 AnswerTypes = Mapping[str, Any]
 """The user's answer types at hand in this program, by the name that templates store."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One batch under collection."""
-
-    batch: BatchRow
-    run: RunRow
-    now: datetime
-    changes: Mapping[int, Json]
-    numbers: Mapping[int, int]
-    warmth: Warmth
-
-
-@dataclass(slots=True)
-class _Lines:
-    """What the files hold: lines of our jobs, of others, and of nobody; whose requests ran."""
-
-    ours: int = 0
-    others: int = 0
-    nameless: int = 0
-    ran: set[int] = field(default_factory=set)
 
 
 class Collector:
@@ -99,11 +78,7 @@ class Collector:
         self._spools = spools
         self._owner = owner
         self._pace = pace
-        self._types = types or {}
-        self._templates: dict[int, Json] = {}
-        self._readied: dict[int, Json] = {}
-        self._prices: dict[int, Price | None] = {}
-        self._fingerprints: dict[str, str | None] = {}
+        self._forms = Forms(store, types or {})
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> int:
         """Collect every ended batch that is due; return how many were closed."""
@@ -132,7 +107,7 @@ class Collector:
         if batch.end_reason == "lost":
             return self._abandon(batch, lease, now)
         if batch.end_reason == "failed":
-            return self._close(self._case(batch, now), lease, _Lines())
+            return self._close(self._case(batch, now), lease, Lines())
         folder = self._spools.incoming(str(batch.token))
         last = batch.failures + 1 >= _MOST_DOWNLOADS
         before = contents(folder.iterdir()) if last else None
@@ -164,7 +139,7 @@ class Collector:
         rawfiles.keep(case.run.settings, str(batch.token), upload, download, self._named(case))
         return self._close(case, lease, lines)
 
-    def _named(self, case: _Case) -> dict[str, Json]:
+    def _named(self, case: Case) -> dict[str, Json]:
         """Say which documents a batch's lines name, where that is kept."""
         if rawfiles.folder_of(case.run.settings, str(case.batch.token)) is None:
             return {}
@@ -178,7 +153,7 @@ class Collector:
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
         return landed
 
-    def _close(self, case: _Case, lease: int, lines: _Lines) -> bool:
+    def _close(self, case: Case, lease: int, lines: Lines) -> bool:
         """Account for the jobs without a line, then book everything."""
         if not self._is_settled(case.batch):
             for page in _pages(self._store.answers.unsettled(case.batch)):
@@ -198,7 +173,7 @@ class Collector:
         whole = batch.kind == "range" and (batch.hi or 0) - (batch.lo or 0) == batch.count
         return whole and self._store.answers.settled_count(batch.id) == batch.count
 
-    def _clear_away(self, case: _Case) -> None:
+    def _clear_away(self, case: Case) -> None:
         """Delete the batch's upload at the provider; one that stays goes when it expires."""
         file_ref = case.batch.file_ref
         if file_ref is None or case.run.settings.keep_provider_files:
@@ -206,7 +181,7 @@ class Collector:
         with suppress(ProviderError):
             self._provider.unstage(file_ref)
 
-    def _brake(self, case: _Case) -> None:
+    def _brake(self, case: Case) -> None:
         """Stop a mistake that repeats: more than a tenth of the answers fail for one reason."""
         answers, codes = self._store.batches.codes(case.run.id)
         for code in _BRAKED:
@@ -226,7 +201,7 @@ class Collector:
             self._store.answers.settle(batch, rows)
         return self._store.batches.abandon(batch.id, lease, now)
 
-    def _case(self, batch: BatchRow, now: datetime) -> _Case:
+    def _case(self, batch: BatchRow, now: datetime) -> Case:
         changes: dict[int, Json] = {}
         numbers: dict[int, int] = {}
         if batch.kind == "members":
@@ -234,7 +209,7 @@ class Collector:
                 changes[member.seq] = member.changes or {}
                 numbers[member.seq] = member.attempt_no
         run = self._store.runs.get(batch.run_id)
-        return _Case(batch, run, now, changes, numbers, self._warmth(batch, now))
+        return Case(batch, run, now, changes, numbers, self._warmth(batch, now))
 
     def _warmth(self, batch: BatchRow, now: datetime) -> Warmth:
         """Return what is to be heard of the prefixes that a batch was marked with."""
@@ -243,10 +218,11 @@ class Collector:
         prefixes = self._store.prefixes.of_lane(batch.lane_id or 0)
         return Warmth(prefixes, batch.marks, batch.sealed_at or now)
 
-    def _settle_all(self, case: _Case, outcomes: Iterator[Outcome], lease: int) -> _Lines:
+    def _settle_all(self, case: Case, outcomes: Iterator[Outcome], lease: int) -> Lines:
         """Settle outcomes in chunks; count the lines."""
-        lines = _Lines()
+        lines = Lines()
         watch = Watch(self._store.answers, case.batch, lease)
+        layout = self._layout(case, watch)
         while chunk := list(islice(outcomes, _CHUNK)):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
@@ -256,15 +232,44 @@ class Collector:
                     lines.others += outcome.custom_id is not None
                 else:
                     placed.setdefault(seq, outcome)
-            jobs = self._jobs(case, list(placed))
-            lines.others += len(placed) - len(jobs)
-            lines.ours += len(jobs)
-            lines.ran.update(j.seq for j in jobs if not isinstance(placed[j.seq], NotRun))
-            self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
+            plain, others = parted(placed, layout)
+            jobs = self._jobs(case, others)
+            lines.others += len(others) - len(jobs)
+            lines.ours += len(plain) + len(jobs)
+            if case.batch.end_reason in _UNFINISHED:
+                lines.ran.update(plain)
+                lines.ran.update(j.seq for j in jobs if not isinstance(placed[j.seq], NotRun))
+            if jobs:
+                self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
+            if plain:
+                self._settle_plain(case, plain, placed, layout, watch)
         watch.over()
         return lines
 
-    def _settle(self, case: _Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:
+    def _layout(self, case: Case, watch: Watch) -> Layout | None:
+        """Return what plain answers of a batch need to know; None if each is to be looked at."""
+        batch = case.batch
+        if batch.kind != "range" or batch.marks or watch.suspects.rows:
+            return None
+        return self._store.jobs.layout(batch.lane_id or 0, batch.lo or 0, batch.hi or 0)
+
+    def _settle_plain(
+        self,
+        case: Case,
+        seqs: Sequence[int],
+        placed: Placed,
+        layout: Layout | None,
+        watch: Watch,
+    ) -> None:
+        """Settle plain answers; those that do not fit are judged as all others are."""
+        if are_judged_by_class(seqs, layout, self._forms):
+            watch.together(seqs)
+        rows, misfits = rows_of(seqs, placed, layout, self._forms)
+        jobs = self._jobs(case, misfits)
+        judged = [self._settled(case, job, placed[job.seq]) for job in jobs]
+        self._store.answers.settle(case.batch, judged, rows)
+
+    def _settle(self, case: Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:
         """Settle a chunk; rows that a process died over are judged and settled one by one."""
         suspected, others = watch.split(pairs)
         for job, outcome in suspected:
@@ -281,20 +286,19 @@ class Collector:
         self._store.answers.settle(case.batch, rows)
 
     def _is_judged_by_class(self, job: JobRow, outcome: Outcome) -> bool:
-        if not self._types or not isinstance(outcome, Succeeded):
-            return False
-        return self._answer_type(self._template(job.template_id)) is not None
+        is_answer = isinstance(outcome, Succeeded)
+        return is_answer and self._forms.of(job.template_id).kind is not None
 
-    def _crashed(self, case: _Case, job: JobRow, outcome: Outcome) -> Settled:
+    def _crashed(self, case: Case, job: JobRow, outcome: Outcome) -> Settled:
         """End a job whose answer the user's class cannot survive; the answer is kept."""
         said = (
             "reading its answer with the response model killed the process twice; the answer is "
             "stored: mend the model, then: batchkit reparse"
         )
-        cost, kind = self._cost(case, job, self._template(job.template_id), outcome)
-        return _row(case, job, Verdict("failed", Code.PARSER_CRASHED, said), outcome, cost, kind)
+        cost, kind = self._cost(case, job, outcome)
+        return row_of(case, job, Verdict("failed", Code.PARSER_CRASHED, said), outcome, cost, kind)
 
-    def _jobs(self, case: _Case, seqs: list[int]) -> list[JobRow]:
+    def _jobs(self, case: Case, seqs: list[int]) -> list[JobRow]:
         """Return the jobs of these places that are in this batch."""
         batch = case.batch
         if batch.kind == "members":
@@ -304,17 +308,15 @@ class Collector:
             seqs = [seq for seq in seqs if lo <= seq < hi]
         return self._store.jobs.pick(batch.lane_id or 0, seqs)
 
-    def _settled(self, case: _Case, job: JobRow, outcome: Outcome) -> Settled:
-        template = self._template(job.template_id)
+    def _settled(self, case: Case, job: JobRow, outcome: Outcome) -> Settled:
+        form = self._forms.of(job.template_id)
         so_far = case.changes.get(job.seq, {})
-        verdict = self._verdict(case, job, template, so_far, outcome)
-        cost, kind = self._cost(case, job, template, outcome)
-        case.warmth.hear(job.template_id, template, job.documents, _usage(outcome))
-        return _row(case, job, verdict, outcome, cost, kind)
+        verdict = self._verdict(case, job, so_far, outcome)
+        cost, kind = self._cost(case, job, outcome)
+        case.warmth.hear(job.template_id, form.template, job.documents, usage_of(outcome))
+        return row_of(case, job, verdict, outcome, cost, kind)
 
-    def _verdict(
-        self, case: _Case, job: JobRow, template: Json, so_far: Json, outcome: Outcome
-    ) -> Verdict:
+    def _verdict(self, case: Case, job: JobRow, so_far: Json, outcome: Outcome) -> Verdict:
         if isinstance(outcome, NotRun):
             return self._unrun(case, so_far, outcome.reason)
         if isinstance(outcome, Errored) and outcome.kind == "account":
@@ -323,13 +325,13 @@ class Collector:
             lost = self._file_lost(case, job, so_far, outcome.message)
             if lost is not None:
                 return lost
+        form = self._forms.of(job.template_id)
         rules = Rules(
-            most_attempts=int(template.get("max_attempts") or case.run.settings.max_attempts)
+            most_attempts=int(form.template.get("max_attempts") or case.run.settings.max_attempts)
         )
-        answer_type = self._answer_type(template)
-        return outputs.judge(outcome, self._ready(job.template_id), so_far, rules, answer_type)
+        return outputs.judge(outcome, form.ready, so_far, rules, form.kind)
 
-    def _unrun(self, case: _Case, so_far: Json, reason: str) -> Verdict:
+    def _unrun(self, case: Case, so_far: Json, reason: str) -> Verdict:
         """What a person or the clock stopped is cancelled; what the provider dropped goes again."""
         run = case.run
         if run.deadline_at is not None and run.deadline_at <= case.now:
@@ -338,7 +340,7 @@ class Collector:
             return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
         return outputs.not_run(reason, so_far)
 
-    def _file_lost(self, case: _Case, job: JobRow, so_far: Json, said: str) -> Verdict | None:
+    def _file_lost(self, case: Case, job: JobRow, so_far: Json, said: str) -> Verdict | None:
         """Let a job go again that named an upload which was gone; None if it named none of ours."""
         keys = {sharing.key_of(one) for one in requests.documents_of(job.documents)}
         if not keys or not self._store.uploads.lost(case.batch.id, keys, said, case.now):
@@ -347,7 +349,7 @@ class Collector:
             return Verdict("cancelled", Code.CANCELLED, "cancelled before it ran", ran=False)
         return outputs.file_lost(said, so_far)
 
-    def _without_line(self, case: _Case, job: JobRow, lines: _Lines) -> Settled:
+    def _without_line(self, case: Case, job: JobRow, lines: Lines) -> Settled:
         """Say what became of a job that the provider's files do not mention."""
         batch = case.batch
         so_far = case.changes.get(job.seq, {})
@@ -355,36 +357,36 @@ class Collector:
             return self._batch_failed(case, job)
         if _are_surely_unrun(batch, lines):
             verdict = self._unrun(case, so_far, str(batch.end_reason))
-            return _row(case, job, verdict, None, 0, CostKind.FREE)
+            return row_of(case, job, verdict, None, 0, CostKind.FREE)
         if lines.nameless:
             why = f"{lines.nameless} result lines could not be read, not even whose they are"
             return self._lost(case, job, Code.UNREADABLE, why)
         why = "the batch ended without a line for it"
         return self._lost(case, job, Code.RESULT_MISSING, why)
 
-    def _batch_failed(self, case: _Case, job: JobRow) -> Settled:
+    def _batch_failed(self, case: Case, job: JobRow) -> Settled:
         """The provider turned the whole batch away: nothing ran, nothing is billed."""
         batch = case.batch
         said = batch.error_message or batch.error_code or "the provider turned the batch away"
         if sharing.is_lost(batch.error_code, said):
             lost = self._file_lost(case, job, case.changes.get(job.seq, {}), said)
             if lost is not None:
-                return _row(case, job, lost, None, 0, CostKind.FREE)
+                return row_of(case, job, lost, None, 0, CostKind.FREE)
         verdict = Verdict("failed", Code.INVALID_REQUEST, said, ran=False)
-        return _row(case, job, verdict, None, 0, CostKind.FREE)
+        return row_of(case, job, verdict, None, 0, CostKind.FREE)
 
-    def _lost(self, case: _Case, job: JobRow, code: Code, why: str) -> Settled:
+    def _lost(self, case: Case, job: JobRow, code: Code, why: str) -> Settled:
         """It may have run and been billed: booked at its worst, never bought again by itself."""
         cost = self._worst(case, job)
-        return _row(case, job, Verdict("failed", code, why), None, cost, CostKind.BOUND)
+        return row_of(case, job, Verdict("failed", code, why), None, cost, CostKind.BOUND)
 
-    def _worst(self, case: _Case, job: JobRow) -> int | None:
+    def _worst(self, case: Case, job: JobRow) -> int | None:
         """Return the most this attempt can have cost, and no more than was reserved for it.
 
         Where money is short, what was reserved is the bound with its tokens counted.
         """
         counted, changes = case.run.cost_limit is not None, case.changes.get(job.seq, {})
-        template = requests.prepared(self._template(job.template_id))
+        template = requests.prepared(self._forms.of(job.template_id).template)
         copies = self._store.files
         files = [documents.measured(one, copies) for one in requests.documents_of(job.documents)]
         request = requests.assemble(template, job.own, files, changes)
@@ -399,49 +401,16 @@ class Collector:
             counted=counted,
         ).bound
 
-    def _cost(
-        self, case: _Case, job: JobRow, template: Json, outcome: Outcome
-    ) -> tuple[int | None, CostKind]:
-        usage = _usage(outcome)
+    def _cost(self, case: Case, job: JobRow, outcome: Outcome) -> tuple[int | None, CostKind]:
+        usage = usage_of(outcome)
         if isinstance(outcome, NotRun) or (isinstance(outcome, Errored) and usage is None):
             return 0, CostKind.FREE
         if isinstance(outcome, Succeeded) and not outcome.billed:
             return 0, CostKind.FREE
-        price = self._price(job.template_id, template)
+        price = self._forms.of(job.template_id).price
         if usage is None:
             return self._worst(case, job), CostKind.BOUND
         return (None if price is None else pricing.cost(usage, price)), CostKind.EXACT
-
-    def _answer_type(self, template: Json) -> Any:
-        """Return the user's class if this program has it and it is still the one that was asked."""
-        name, schema = str(template.get("response_model")), template.get("schema")
-        if name not in self._types or schema is None:
-            return None
-        if name not in self._fingerprints:
-            self._fingerprints[name] = _fingerprint(self._types[name])
-        return self._types[name] if self._fingerprints[name] == schema["fingerprint"] else None
-
-    def _price(self, template_id: int, template: Json) -> Price | None:
-        if template_id not in self._prices:
-            self._prices[template_id] = requests.price_of(template)
-        return self._prices[template_id]
-
-    def _ready(self, template_id: int) -> Json:
-        """Return a template with what judging many answers needs of its schema."""
-        if template_id not in self._readied:
-            template = self._template(template_id)
-            schema = outputs.ready(template.get("schema"))
-            self._readied[template_id] = {**template, "schema": schema}
-        return self._readied[template_id]
-
-    def _template(self, template_id: int) -> Json:
-        if template_id not in self._templates:
-            if len(self._templates) > 1_000:
-                self._templates.clear()
-                self._prices.clear()
-                self._readied.clear()
-            self._templates[template_id] = self._store.jobs.template(template_id)
-        return self._templates[template_id]
 
     def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> bool:
         if error.reason == "account":
@@ -468,77 +437,17 @@ class Collector:
         self._store.batches.later(batch.id, lease, until)
 
 
-def _fingerprint(kind: Any) -> str | None:
-    """Return what a class asks for now; None if no provider could be asked for it any more."""
-    try:
-        return fingerprint(kind)
-    except ValidationError:
-        return None
-
-
-def _are_surely_unrun(batch: BatchRow, lines: _Lines) -> bool:
+def _are_surely_unrun(batch: BatchRow, lines: Lines) -> bool:
     """Say whether jobs without a line certainly never ran, by the provider's own counts.
 
     Every request that it counts as done must have its line: otherwise the line of one that ran was
     lost, nobody knows whose, and sending the job again could buy it twice.
     """
-    if batch.end_reason not in ("expired", "cancelled"):
+    if batch.end_reason not in _UNFINISHED:
         return False
     if batch.provider_total is None:
         return True
     return batch.provider_completed + batch.provider_failed <= len(lines.ran)
-
-
-def _usage(outcome: Outcome) -> Usage | None:
-    return outcome.usage if isinstance(outcome, Succeeded | Errored) else None
-
-
-def _row(
-    case: _Case,
-    job: JobRow,
-    verdict: Verdict,
-    outcome: Outcome | None,
-    cost: int | None,
-    kind: CostKind,
-) -> Settled:
-    usage = _usage(outcome) if outcome is not None else None
-    answered = outcome if isinstance(outcome, Succeeded) else None
-    changes = verdict.changes
-    if verdict.state == "again" and cost:
-        changes = {**changes, "spent": int(case.changes.get(job.seq, {}).get("spent", 0)) + cost}
-    return Settled(
-        seq=job.seq,
-        attempt_no=case.numbers.get(job.seq, 1),
-        state=verdict.state,
-        code=verdict.code,
-        error=verdict.error,
-        answer=_answer_text(answered, outcome),
-        citations=[_citation(one) for one in answered.citations] if answered else None,
-        finish=answered.finish if answered else None,
-        model=answered.model if answered else None,
-        request_id=getattr(outcome, "request_id", None),
-        input_tokens=usage.input_tokens if usage else None,
-        output_tokens=usage.output_tokens if usage else None,
-        cached_tokens=usage.cached_tokens if usage else None,
-        cache_write_tokens=usage.cache_write_tokens if usage else None,
-        reasoning_tokens=usage.reasoning_tokens if usage else None,
-        cost=cost,
-        cost_kind=kind,
-        ran=verdict.ran,
-        changes=changes or None,
-    )
-
-
-def _answer_text(answered: Succeeded | None, outcome: Outcome | None) -> str | None:
-    """Return what is kept of an answer; Postgres' texts cannot hold NUL."""
-    text = answered.text if answered is not None else None
-    if isinstance(outcome, Unreadable):
-        text = outcome.line
-    return None if text is None else text.replace("\x00", "\ufffd")
-
-
-def _citation(citation: Any) -> Json:
-    return {name: getattr(citation, name) for name in citation.__slots__}
 
 
 def _pages(rows: Iterator[JobRow]) -> Iterator[list[JobRow]]:
