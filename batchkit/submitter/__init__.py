@@ -162,6 +162,8 @@ class Submitter:
                     report.hindrances[run.id] = sealed.hindrance
                 return
             report.acted += 1
+            if self.is_told_to_leave():  # cutting may have taken an upload: it was the last call
+                return
             lease = self._store.leases.claim(sealed.batch_id, self._owner, now)
             if lease is None:
                 return

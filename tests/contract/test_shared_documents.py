@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from batchkit import Batch, sharing
-from batchkit.errors import ProviderRefused, ValidationError
+from batchkit.errors import ProviderRefused, ProviderUnavailable, ValidationError
 from batchkit.providers.openai import OpenAIResponses
 from batchkit.simulator import Fault
 from batchkit.store.batches import Batches
@@ -191,11 +192,8 @@ def test_what_share_documents_can_be_is_said() -> None:
     ("where", "what", "uploads", "model"),
     [
         (Uploads, "add", 2, GPT),  # it is there, and nobody wrote it down
-        (Uploads, "add", 2, CLAUDE),
-        (Batches, "seal", 1, GPT),  # written down, and no line names it
-        (Batches, "send", 1, CLAUDE),  # named in a batch that never went
-        (Uploads, "release", 1, GPT),  # in flight
-        (Uploads, "deleted", 1, CLAUDE),  # all is collected; gone there, and nobody wrote it down
+        (Batches, "seal", 1, CLAUDE),  # written down, and no line names it
+        (Uploads, "deleted", 1, GPT),  # all is collected; gone there, and nobody wrote it down
     ],
 )
 def test_a_death_at_any_point_loses_nothing_and_buys_nothing_twice(
@@ -284,6 +282,36 @@ def test_an_upload_that_gets_no_answer_is_tried_again(shop: Shop, report: Path, 
     shop.simulator.faults.add(f"{front}.files.create", Fault("refuse", status=503), nth=1)
     shop.simulator.faults.add(f"{front}.files.create", Fault("drop"), nth=2)
     answers(asking(report, model))
+    assert len(documents(shop)) == 2
+    bought_once(shop, 4)
+
+
+def test_told_to_leave_during_an_upload_it_is_the_last_call(
+    shop: Shop, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other document goes up, and no batch goes out; who comes back sends them."""
+    Path("other.pdf").write_bytes(pdf("Title: other\nAmount: 3"))
+    batch = quiet(GPT, name="r")
+    for number in range(4):
+        path = report if number < 2 else Path("other.pdf")
+        batch.add_job(file=path, prompt=f"Question {number}?", key=f"q{number}")
+    stop = threading.Event()
+    share = OpenAIResponses.share
+
+    def silent(*_: Any) -> Any:
+        raise ProviderUnavailable("not now")
+
+    def leaving(*args: Any) -> Any:
+        stop.set()
+        return share(*args)
+
+    monkeypatch.setattr(OpenAIResponses, "share", silent)
+    run = batch.submit()
+    assert shop.nothing_sent()
+    monkeypatch.setattr(OpenAIResponses, "share", leaving)
+    run.execute(stop=stop)
+    assert [knock.route for knock in shop.knocks] == ["openai.files.create"]
+    go(batch)
     assert len(documents(shop)) == 2
     bought_once(shop, 4)
 
