@@ -45,6 +45,7 @@ class Loans:
 
     ids: set[int] = field(default_factory=set)
     usable: dict[Key, UploadRow] | None = None
+    wanted: dict[Key, int] = field(default_factory=dict)
     last: Attachment | None = None
 
 
@@ -127,8 +128,9 @@ class Lender:
             until = self._clock.now() + self._span(sharing.TO_CUT)
             there = self._store.uploads.usable(self._account.id, until)
             loans.usable = {(one.content, one.name): one for one in there}
+            loans.wanted = self._demand(run)
         found = loans.usable.get(key)
-        if found is None and key not in self._in_line and key in self._demand(run):
+        if found is None and key in loans.wanted and key not in self._in_line:
             found = self._made(self._sharer, run, document, loans)
         if found is not None:
             loans.usable[key] = found
