@@ -81,6 +81,18 @@ def verdict(tally: Tally) -> tuple[str, list[str]]:
     return "held", [*found, *(f"such as {one}" for one in tally.examples[:3])]
 
 
+def verdict_now(tally: Tally, said: str) -> tuple[str, list[str]]:
+    """Return the state of a canary that was asked now, and why.
+
+    Who could not be asked says nothing; with fewer than half of the answers nothing is known.
+    ``said`` is why.
+    """
+    if 2 * tally.answered >= tally.jobs:
+        return verdict(tally)
+    left = tally.jobs - tally.answered
+    return "held", [f"{left:,} of {tally.jobs:,} jobs could not be asked: {said}"]
+
+
 def sentence(canary: Json) -> str:
     """Say why a canary holds its run back."""
     return f"The canary did not pass: {'; '.join(canary.get('why') or ())}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from batchkit import canaries, documents, outputs, pricing, requests
 from batchkit.builder import canary
+from batchkit.builder.patience import UNASKED, Patience
 from batchkit.builder.starting import Start
 from batchkit.clock import Clock
 from batchkit.console import Console
@@ -44,6 +46,7 @@ class Trials:
         self._models = models
         self._clock = clock
         self._console = console
+        self._patience: Patience | None = None
 
     def results(self, n: int, notices: list[str]) -> list[JobResult]:
         """Return the results of the first ``n`` jobs; those without an answer are asked now."""
@@ -90,23 +93,29 @@ class Trials:
         rows = [row for row in rows if row.no in draft.seen]
         if not rows:
             return None
-        tally = canaries.tallied(len(rows), [_judged(one) for one in self._asked(rows)])
-        state, why = canaries.verdict(tally)
+        self._patience = Patience(self._clock)
+        answers, bounds = self._tried(rows)
+        judged = [_judged(answers[row.no], bounds.get(row.no)) for row in rows]
+        tally = canaries.tallied(len(rows), judged)
+        state, why = canaries.verdict_now(tally, self._patience.said)
         return {"state": state, "why": why, "jobs": len(rows), "wait_s": 0.0}
 
     def _asked(self, rows: Sequence[JobRow]) -> list[JobResult]:
         """Return the results of these jobs, asking those that have no answer."""
         draft, store = self._start.draft, self._start.draft.store
-        known = self._answers(rows)
-        left = [self._prepared(row) for row in rows if row.no not in known]
-        bounds = self._reserve(left)
-        failed = {
-            trial.row.no: self._ask(trial, bound) for trial, bound in zip(left, bounds, strict=True)
-        }
-        answers = failed | self._answers(rows)
+        answers, _ = self._tried(rows)
         run = store.runs.get(draft.run_id)
         merging = Merging(store, run, Reader(store, run, self._models))
         return [merging.one([answers[row.no]]) for row in rows]
+
+    def _tried(self, rows: Sequence[JobRow]) -> tuple[dict[int, Answer], dict[int, int | None]]:
+        """Return answers by the jobs' numbers, and what was reserved for those asked now."""
+        known = self._answers(rows)
+        left = [self._prepared(row) for row in rows if row.no not in known]
+        bounds = self._reserve(left)
+        asked = list(zip(left, bounds, strict=True))
+        failed = {trial.row.no: self._ask(trial, bound) for trial, bound in asked}
+        return failed | self._answers(rows), {trial.row.no: bound for trial, bound in asked}
 
     def _answers(self, rows: Sequence[JobRow]) -> dict[int, Answer]:
         """Return answers by the jobs' numbers: places change."""
@@ -163,7 +172,8 @@ class Trials:
 
     def _ask(self, trial: _Trial, bound: int | None) -> Answer:
         """Ask once, and book what it cost; an answer that is none leaves the job to the run."""
-        outcome = trial.provider.ask(trial.request)
+        ask = partial(trial.provider.ask, trial.request)
+        outcome = ask() if self._patience is None else self._patience.outcome(ask)
         answer_type = self._models.get(str(trial.template.get("response_model")))
         verdict = outputs.judge(outcome, trial.template, {}, outputs.Rules(), answer_type)
         settled = _settled(trial, outcome, verdict, bound)
@@ -207,18 +217,19 @@ def _sum(bounds: Sequence[int | None]) -> str:
     return "an unknown amount" if None in bounds else show(sum(bound or 0 for bound in bounds))
 
 
-def _judged(result: JobResult) -> Json:
-    """Return a result as a canary counts it; what it cost was bounded when it was reserved."""
+def _judged(answer: Answer, bound: int | None) -> Json:
+    """Return an answer as a canary counts it; who could not be asked says nothing."""
+    says = answer.code not in UNASKED
     return {
-        "place": result.key,
-        "key": result.key,
-        "code": result.error_code,
-        "error": result.error,
-        "completed": result.is_success,
-        "final": True,
-        "judged": True,
-        "cost": None,
-        "bound": None,
+        "place": answer.no,
+        "key": answer.key,
+        "code": answer.code,
+        "error": answer.error,
+        "completed": answer.state == "completed",
+        "final": says,
+        "judged": says,
+        "cost": answer.cost,
+        "bound": bound,
     }
 
 

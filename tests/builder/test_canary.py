@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from batchkit import Batch, get_run
-from batchkit.errors import ValidationError
+from batchkit.errors import ProviderUnavailable, ValidationError
 from batchkit.model import Errored, Succeeded, Usage
 from batchkit.simulator import Asked, Simulator
 from batchkit.simulator.outcomes import Outcome
@@ -170,6 +170,59 @@ def test_as_few_jobs_as_a_canary_has_need_none(lite: Make, fake: FakeProvider) -
 def test_a_canary_that_is_none_is_refused_with_the_way_out(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="canary"):
         Batch(**given)
+
+
+def test_a_rush_hour_is_waited_for_and_is_no_bad_answer(lite: Make, fake: FakeProvider) -> None:
+    """429, 529 and 5xx say nothing about a prompt: they are asked again, later each time."""
+    clock = fake.clock
+    began = clock.now()
+    for status in (429, 529, 503):
+        turned_away = ProviderUnavailable("overloaded", status=status, maybe=status == 503)
+        fake.fail("ask", turned_away)
+    run = with_jobs(lite(name="now", canary="realtime"), 30, price=PRICE).run()
+    assert fake.calls["ask"] == 23
+    assert (clock.now() - began).total_seconds() >= 2 + 4 + 8
+    assert run.to_json()["canary"] == {"state": "passed", "jobs": 20, "why": []}
+    assert run.state == "completed"
+
+
+def test_a_canary_that_cannot_be_asked_holds_the_run_and_says_why(
+    lite: Make, fake: FakeProvider
+) -> None:
+    """It gives up after some minutes, for all of its jobs; nothing is paid."""
+    fake.fail("ask", ProviderUnavailable("529 overloaded", status=529), times=100)
+    run = with_jobs(lite(name="now", canary="realtime"), 30, price=PRICE).run()
+    status = run.to_json()
+    assert (status["waiting_for"], status["cost_usd"], fake.refs) == ("canary", 0, [])
+    assert status["canary"]["state"] == "held"
+    assert status["canary"]["why"] == ["20 of 20 jobs could not be asked: 529 overloaded"]
+    assert fake.calls["ask"] == 6 + 20
+    run.resume()
+    assert run.state == "completed"
+
+
+def test_a_call_that_may_have_run_is_not_made_twice_and_is_booked_at_its_bound(
+    lite: Make, fake: FakeProvider
+) -> None:
+    fake.fail("ask", ProviderUnavailable("the connection broke", maybe=True), accept=True)
+    batch = with_jobs(lite(name="now", canary="realtime").add_cost_limit(usd=1), 30, price=PRICE)
+    run = batch.run()
+    assert fake.calls["ask"] == 20
+    assert run.to_json()["canary"]["state"] == "passed"
+    assert run.state == "completed"
+    assert 0.001 < run.status()["cost_usd"] < 1
+
+
+def test_a_real_time_canary_that_costs_more_than_was_reserved_holds_the_run_back(
+    lite: Make, fake: FakeProvider
+) -> None:
+    """Its money is booked all the same."""
+    fake.answer = lambda line: Succeeded("", "yes", Usage(5_000, 50), "fake-1", "stop")
+    batch = with_jobs(lite(name="now", canary="realtime"), 30, price=PRICE)
+    status = batch.add_cost_limit(usd=1).run().to_json()
+    assert status["waiting_for"] == "canary"
+    assert status["canary"]["why"][0].startswith("they cost $0.2")
+    assert status["cost_usd"] == pytest.approx(20 * 2 * (5_000 * 1 + 50 * 5) / 1e6)
 
 
 def broken(asked: Asked) -> Outcome | None:
