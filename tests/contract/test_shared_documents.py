@@ -242,6 +242,20 @@ def test_an_upload_that_is_lost_costs_nothing_and_is_made_again(
     assert (attempts[0]["cost_usd"], first.id in attempts[0]["error"]) == (0, True)
 
 
+def test_a_batch_turned_away_for_a_lost_upload_goes_again(held: Shop, report: Path) -> None:
+    """Where the provider sees it before a single request runs: nothing fails by it."""
+    run = asking(report, GPT).submit()
+    (file,) = documents(held)
+    lose(held, file.id)
+    (made,) = [knock.ref for knock in held.knocks if knock.route.endswith("batches.create")]
+    words = f"File {file.id} was not found."
+    problem = {"code": "invalid_request", "message": words, "param": None, "line": None}
+    held.simulator.office.world.change(made, problems=(problem,))
+    to_the_end(held, run)
+    assert (run.status()["completed"], run.get_failed_jobs()) == (4, {})
+    assert len(documents(held)) == 2
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_what_is_lost_twice_goes_inline(held: Shop, report: Path, model: str) -> None:
     """Bounded: who deletes files at the provider all the time cannot keep a run from its end."""
