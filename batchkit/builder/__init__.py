@@ -340,8 +340,9 @@ class Batch:
         """Say what the jobs may cost and how many batches they make; nothing is sent.
 
         ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
-        usd_realtime, not_within_limit, primers, caching_saves_usd, hours_expected, hours_range``;
-        amounts are None where a price is unknown, and 8 of 10 nights end within the range.
+        usd_realtime, not_within_limit, primers, caching_saves_usd, canary_jobs, canary_usd,
+        hours_expected, hours_range, canary_hours``; amounts are None where a price is unknown, and
+        8 of 10 nights end within the range. A canary's share is in the other figures.
         """
         return estimated(self._start, self._clock.now().date())
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from batchkit import packing, pricing, requests, sharing
 from batchkit.builder import identity, lasting
+from batchkit.builder.foreseen import Canary, foreseen
 from batchkit.builder.lightening import spared
 from batchkit.builder.priming import Priming, dearer
 from batchkit.builder.sampling import expected_tokens, request_of
@@ -77,7 +78,12 @@ def estimated(start: Start, day: date) -> Json:
     """Return the estimate of what is not sent yet, as ``Batch.estimate`` says it."""
     if not start.draft.added:
         nothing = _told(0, 0, (0, 0), [], None, Priming())
-        return {**nothing, **lasting.NO_TIME}
+        return {
+            **nothing,
+            **_with_canary(nothing, Canary()),
+            **lasting.NO_TIME,
+            "canary_hours": 0.0,
+        }
     start.draft.flush()
     start.reuse()
     store, run_id = start.draft.store, start.draft.run_id
@@ -88,11 +94,39 @@ def estimated(start: Start, day: date) -> Json:
     limit = start.wishes.cost_limit or run.cost_limit
     left = None if limit is None else limit - run.spent - run.reserved
     way = _way(start, groups, left)
+    ahead = foreseen(start, groups)
     first = priming.lanes
-    batches = (way.batches + first, way.waves + bool(first))
+    fronts = first + len(ahead.lanes), bool(first) + bool(ahead.lanes)
+    batches = (way.batches + fronts[0], way.waves + fronts[1])
     said = _told(start.draft.added, found.counts["new"], batches, groups, left, priming)
     primers = [replace(one, batches=1, jobs=1) for one in way.stretches] if first else []
-    return {**said, **lasting.told(store, start.registry, primers, way.stretches, way.at_once)}
+    lanes = dict(ahead.lanes)
+    tried = [
+        replace(one, batches=1, jobs=lanes[one.lane_id])
+        for one in way.stretches
+        if one.lane_id in lanes
+    ]
+    time = lasting.told(store, start.registry, [tried, primers], way.stretches, way.at_once)
+    alone = lasting.told(store, start.registry, [], tried, len(tried))
+    hours = {"canary_hours": alone["hours_expected"]}
+    return {**said, **_with_canary(said, ahead), **time, **hours}
+
+
+def _with_canary(said: Json, ahead: Canary) -> Json:
+    """Return the amounts with what a canary that is asked now costs more, and its own."""
+    dearer, most = optional_dollars(ahead.dearer), optional_dollars(ahead.most)
+
+    def raised(amount: float | None, more: float | None) -> float | None:
+        return None if amount is None or more is None else amount + more
+
+    spread = said["usd_range"]
+    return {
+        "usd_expected": raised(said["usd_expected"], dearer),
+        "usd_range": None if spread is None else [raised(one, dearer) for one in spread],
+        "usd_max": raised(said["usd_max"], most),
+        "canary_jobs": ahead.jobs,
+        "canary_usd": optional_dollars(ahead.cost),
+    }
 
 
 def _told(

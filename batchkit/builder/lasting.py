@@ -31,14 +31,14 @@ NO_TIME: Json = {"hours_expected": 0.0, "hours_range": [0.0, 0.0]}
 def told(
     store: Store,
     registry: Registry,
-    first: Sequence[Stretch],
+    fronts: Sequence[Sequence[Stretch]],
     then: Sequence[Stretch],
     parallel: int,
 ) -> Json:
     """Return ``hours_expected`` and ``hours_range``, within which 8 of 10 such nights end.
 
-    Without earlier batches of a model it is what is commonly seen, and the range is wide. ``first``
-    goes out alone and before the rest.
+    Without earlier batches of a model it is what is commonly seen, and the range is wide. Each
+    of the ``fronts`` goes out alone, one after the other, and before the rest.
     """
     if not any(one.batches for one in then):
         return dict(NO_TIME)
@@ -47,7 +47,7 @@ def told(
         known[one.lane_id] = learnt(_history(store, registry, one))
     found = planning.expected([_load(registry, one, known) for one in then], parallel)
     low, middle, high = found.low, found.middle, found.high
-    if first:
+    for first in filter(None, fronts):
         before = planning.expected([_load(registry, one, known) for one in first], len(first))
         low, middle, high = low + before.low, middle + before.middle, high + before.high
     low, middle, high = (round(seconds / 3_600, 2) for seconds in (low, middle, high))

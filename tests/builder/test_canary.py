@@ -225,6 +225,25 @@ def test_a_real_time_canary_that_costs_more_than_was_reserved_holds_the_run_back
     assert status["cost_usd"] == pytest.approx(20 * 2 * (5_000 * 1 + 50 * 5) / 1e6)
 
 
+def test_an_estimate_says_what_a_canary_takes_of_time_and_money(lite: Make) -> None:
+    def said(**settings: Any) -> dict[str, Any]:
+        return with_jobs(lite(name="x", **settings), 100, price=PRICE).estimate()
+
+    plain, batch, now = said(), said(canary=20), said(canary="realtime")
+    assert (plain["canary_jobs"], plain["canary_usd"], plain["canary_hours"]) == (0, 0, 0)
+    assert (batch["canary_jobs"], batch["batches"], batch["waves"]) == (20, 2, 2)
+    assert batch["canary_usd"] == pytest.approx(plain["usd_expected"] / 5, rel=0.02)
+    assert batch["usd_expected"] == plain["usd_expected"]
+    assert batch["canary_hours"] > 0
+    assert batch["hours_expected"] >= plain["hours_expected"] + batch["canary_hours"] - 0.02
+
+    assert (now["canary_jobs"], now["batches"], now["canary_hours"]) == (20, 1, 0)
+    assert now["canary_usd"] == pytest.approx(2 * batch["canary_usd"], rel=0.02)
+    assert now["usd_expected"] == pytest.approx(plain["usd_expected"] * 1.2, rel=0.02)
+    assert now["usd_max"] == pytest.approx(plain["usd_max"] * 1.2, rel=0.1)
+    assert said(canary=100)["canary_jobs"] == 0
+
+
 def broken(asked: Asked) -> Outcome | None:
     return Outcome(traits=frozenset({"badjson"})) if "wrong" in asked.text else None
 

@@ -72,7 +72,7 @@ def test_a_primer_goes_first_and_takes_its_time(lite: Make) -> None:
     [lane] = store.jobs.lanes(batch._start.draft.run_id)
     rest = [Stretch(lane.id, lane.provider, 1, 5)]
     alone = told(store, registry, [], rest, 10)
-    after = told(store, registry, [Stretch(lane.id, lane.provider, 1, 1)], rest, 10)
+    after = told(store, registry, [[Stretch(lane.id, lane.provider, 1, 1)]], rest, 10)
     assert after["hours_expected"] > 1.5 * alone["hours_expected"]
 
 

@@ -120,8 +120,11 @@ def test_an_estimate_says_all_of_it_and_sends_nothing(make: Make, fake: FakeProv
         "not_within_limit",
         "primers",
         "caching_saves_usd",
+        "canary_jobs",
+        "canary_usd",
         "hours_expected",
         "hours_range",
+        "canary_hours",
     ]
     assert (found["jobs"], found["new_jobs"], found["batches"], found["waves"]) == (10, 10, 3, 2)
     low, high = found["usd_range"]
