@@ -161,7 +161,11 @@ class Draft:
             self.seen.add_all(added.start, added.stop)
             return
         found = store.jobs.lookup(run_id, [job.key for job in new])
-        placings = [(job, placing(job, found.get(job.key, ()))) for job in new]
+        placings = [
+            (job, placing(job, rows))
+            for job in new
+            if not self._is_known(job, rows := found.get(job.key, []))
+        ]
         fresh = [one.append for _, one in placings if one.append is not None]
         stale = [one.replacing for _, one in placings if one.replacing is not None]
         store.jobs.refresh(
@@ -172,6 +176,17 @@ class Draft:
         for _, one in placings:
             for no in one.seen:
                 self.seen.add(no)
+
+    def _is_known(self, job: NewJob, rows: Sequence[Known]) -> bool:
+        """Say whether a job is what it was, and remember it then: nearly all are, once started."""
+        if len(rows) != 1:
+            return False
+        (row,) = rows
+        same = row.released and not row.superseded and row.digest == job.digest
+        if not same or _differing(row, job) is not None:
+            return False
+        self.seen.add(row.no)
+        return True
 
 
 def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:

@@ -9,18 +9,22 @@ from datetime import datetime
 from itertools import count, repeat
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     Connection,
+    Text,
     and_,
     bindparam,
     exists,
     func,
     or_,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
+from batchkit.making import maker
 from batchkit.model import Json
 from batchkit.store import bulk, local
 from batchkit.store.database import Database, insert_new
@@ -30,6 +34,7 @@ from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
 
 _KEYS = 500
+_made = maker(Known)
 SHELF = 0
 """The only shelf there is today. Without it in the WHERE no index of ``jobs`` can be used."""
 
@@ -357,8 +362,8 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
             jobs.c.revision,
             jobs.c.digest,
             (jobs.c.seq < lanes.c.released).label("released"),
-            jobs.c.documents,
-            jobs.c.metadata,
+            type_coerce(jobs.c.documents, Text).label("documents"),
+            type_coerce(jobs.c.metadata, Text).label("metadata"),
             templates.c.digest.label("template_digest"),
             jobs.c.superseded,
         )
@@ -367,7 +372,25 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
         .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
         .order_by(jobs.c.revision)
     )
-    return (Known(*row) for row in connection.execute(query))  # the order of its fields
+    return map(_read, bulk.fetched(connection, query))
+
+
+def _read(row: tuple[Any, ...]) -> Known:
+    """Return a row of ``_known`` as a value: the order of its fields."""
+    key, no, lane_id, seq, revision, digest, released, documents, metadata, template, old = row
+    return _made(
+        key,
+        no,
+        lane_id,
+        seq,
+        revision,
+        bytes(digest),
+        bool(released),
+        None if documents is None else orjson.loads(documents),
+        None if metadata is None else orjson.loads(metadata),
+        bytes(template),
+        bool(old),
+    )
 
 
 def _numbers(connection: Connection, run_id: int, count: int) -> int:

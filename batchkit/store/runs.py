@@ -164,7 +164,9 @@ class Runs:
                 )
             )
             local.settle_bad_input(connection, run_id, now)
-            note(connection, run_id, now, "opened", added=added, removed=removed, gone=len(gone))
+            if run.opened_at is None or added or removed or superseded or gone or opening.limits:
+                came = (connection, run_id, now, "opened")
+                note(*came, added=added, removed=removed, gone=len(gone))
             close_if_done(connection, run_id, now)
             return made(RunRow, _row(connection, run_id))
 

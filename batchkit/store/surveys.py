@@ -102,6 +102,14 @@ class Surveys:
         )
         yield from self._stream(query)
 
+    def numbers(self, run_id: int) -> Iterator[int]:
+        """Stream the numbers of all jobs of a run: drafts, and what was replaced, with the others.
+
+        A twentieth of the price of ``released``, which looks for each job's end.
+        """
+        query = select(jobs.c.no).where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
+        return (no for (no,) in self._stream(query))
+
     def current(self, run_id: int) -> Iterator[JobRow]:
         """Stream each key's newest revision, drafts included, in order of adding."""
         newer = jobs.alias("newer")

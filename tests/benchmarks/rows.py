@@ -167,7 +167,7 @@ def folder(bench: Bench) -> Iterator[Line]:
     def once() -> float:
         with bench.scratch() as name:
             child = bench.subject("openai", bench.jobs, name, "--results", Path(name) / "out")
-            assert len(list((Path(name) / "out").glob("*.json"))) == bench.jobs
+            assert len(list((Path(name) / "out").rglob("*.json"))) == bench.jobs
         tell("with results_dir", child)
         return child["total"]
 
