@@ -34,8 +34,10 @@ def merged(key: str, parts: Sequence[JobResult]) -> JobResult:
     list in ``parsed_response``, its texts joined by an empty line in ``raw_response``.
     """
     state = _state([part.state for part in parts])
-    bad = next((part for part in parts if part.state == state and part.error), None)
-    bad = bad or next((part for part in parts if part.error), None)
+    bad = None
+    if state in FINAL_JOB_STATES:
+        worst = [part for part in parts if part.state == state and part.error]
+        bad = next(iter(worst or [part for part in parts if part.error]), None)
     texts = [part.raw_response or "" for part in parts]
     is_whole = state == JobState.COMPLETED
     answers = [part.parsed_response for part in parts]
@@ -211,24 +213,34 @@ class Merging:
         places = self._store.parts.places(self._run.id, keys)
         ends = {document: _end(document, n, places) for document, n in wanted.items()}
         here = [one for one in page if ends.get(document_of(one.key)) == _place(one)]
-        parts = self._parts({document_of(one.key): wanted[document_of(one.key)] for one in here})
+        parts = self._parts([(document_of(one.key), wanted[document_of(one.key)]) for one in here])
         for one in page:
             document = document_of(one.key)
             if document not in wanted:
                 yield self._reader.result(one)
-            # A part may have gone again between the two looks: then it is read further on.
-            elif (found := parts.get(document)) and _place(max(found, key=_place)) == _place(one):
-                yield self.one(found)
+            elif ends[document] == _place(one):
+                found = next(parts)
+                # A part may have gone again between the two looks: then it is read further on.
+                if found and max(map(_place, found)) == _place(one):
+                    yield self.one(found)
 
-    def _parts(self, wanted: Mapping[str, int]) -> dict[str, list[Answer]]:
-        """Return all parts' answers of each document; none of one that has lost one since."""
-        keys = [key for document, count in wanted.items() for key in keys_of(document, count)]
-        found = self._store.parts.answers(self._run.id, keys)
-        return {
-            document: [found[key] for key in mine] if all(key in found for key in mine) else []
-            for document, count in wanted.items()
-            for mine in [keys_of(document, count)]
-        }
+    def _parts(self, wanted: Sequence[tuple[str, int]]) -> Iterator[list[Answer]]:
+        """Yield all parts' answers of each document; none of one that has lost one since.
+
+        A document with many parts is not held together with many others.
+        """
+        while wanted:
+            some, held = list(wanted[:1]), wanted[0][1]
+            for document, count in wanted[1:]:
+                held += count
+                if held > _PAGE:
+                    break
+                some.append((document, count))
+            mine = [keys_of(document, count) for document, count in some]
+            found = self._store.parts.answers(self._run.id, [key for keys in mine for key in keys])
+            for keys in mine:
+                yield [found[key] for key in keys] if found.keys() >= set(keys) else []
+            wanted = wanted[len(some) :]
 
     def _waiting(self, waiting: Mapping[str, Sequence[Answer]]) -> Iterator[JobResult]:
         """Yield documents that wait, with the parts that have ended."""

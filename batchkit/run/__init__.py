@@ -403,10 +403,8 @@ class BatchRun:
         return self._store.runs.get(self._run_id)
 
     def _merging(self, response_model: Any) -> Merging:
-        return Merging(self._store, self._row, self._reader(response_model))
-
-    def _reader(self, response_model: Any) -> Reader:
-        return Reader(self._store, self._row, self._models, response_model)
+        row = self._row
+        return Merging(self._store, row, Reader(self._store, row, self._models, response_model))
 
     def _started(self) -> RunRow:
         row = self._row

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from batchkit import BatchRun, Job, get_run
 from batchkit.builder import Batch
@@ -173,6 +173,23 @@ def test_one_failed_part_fails_the_document_and_goes_again_alone(
     assert done.attempts == 4
 
 
+def test_a_mended_model_judges_each_part(lite: Make, fake: FakeProvider) -> None:
+    """`reparse` completes the document for free."""
+    written(3)
+    fake.answer = lambda row: {"page": pages_of(row)[0], "at": "x" if 3 in pages_of(row) else 1}
+
+    class Sheet(BaseModel):
+        page: int
+        at: int
+
+    run = whole(lite(name="r", max_attempts=1), response_model=Sheet).run()
+    assert [one.error_code for one in run.results()["failed"]] == ["invalid_output"]
+
+    mended = create_model("Sheet", page=(int, ...), at=(int | str, ...))
+    assert run.reparse(mended) == 1
+    assert numbers(run) == {"big.pdf": [1, 3]}
+
+
 def test_the_same_again_is_known_and_another_layout_is_a_change(
     lite: Make, sent: list[list[int]]
 ) -> None:
@@ -217,6 +234,8 @@ def test_a_changed_layout_is_kept_or_bought_as_a_whole(
     assert sorted(starts) == ([1] if after is None else list(range(1, 6, after)))
     assert len(one.parts) == (0 if after is None else len(starts))
     assert run.status()["total"] == run.status()["completed"] == 1
+    left = run._store.runs.get(run._run_id).total  # noqa: SLF001 -- requests, not documents
+    assert left == max(1, len(one.parts))
 
 
 def test_a_layout_that_was_never_sent_is_simply_replaced(lite: Make, sent: list[list[int]]) -> None:
