@@ -234,7 +234,7 @@ def test_a_changed_layout_is_kept_or_bought_as_a_whole(
     assert sorted(starts) == ([1] if after is None else list(range(1, 6, after)))
     assert len(one.parts) == (0 if after is None else len(starts))
     assert run.status()["total"] == run.status()["completed"] == 1
-    left = run._store.runs.get(run._run_id).total  # noqa: SLF001 -- requests, not documents
+    left = run._store.runs.get(run._run_id).total  # requests, not documents
     assert left == max(1, len(one.parts))
 
 

@@ -34,7 +34,8 @@ def test_a_parts_key_says_its_document_and_number(document: str, number: int) ->
 
 
 def stored(part: int, parts: int) -> list[Json]:
-    return [{"path": "/a.pdf", "name": "a.pdf", "part": part, "parts": parts, "pages": 1}]
+    place = {"part": part, "parts": parts, "split_pages": 1}
+    return [{"path": "/a.pdf", "name": "a.pdf", "pages": 1, **place}]
 
 
 def begun(scene: Scene, sizes: list[int]) -> BatchRun:
@@ -144,6 +145,7 @@ def test_both_databases_read_the_same(scene: Scene) -> None:
 
 def _walk(scene: Scene, chance: Random, sizes: list[int]) -> None:
     model = Model(scene, sizes)
+    assert scene.store.parts.has_whole(scene.run_id) == (0 in sizes)
     for last in (False, True):
         left = model.open
         while left:
