@@ -250,7 +250,7 @@ def test_a_batch_turned_away_for_a_lost_upload_goes_again(held: Shop, report: Pa
     (made,) = [knock.ref for knock in held.knocks if knock.route.endswith("batches.create")]
     words = f"File {file.id} was not found."
     problem = {"code": "invalid_request", "message": words, "param": None, "line": None}
-    held.simulator.office.world.change(made, problems=(problem,))
+    held.simulator.office.world.change(str(made), problems=(problem,))
     to_the_end(held, run)
     assert (run.status()["completed"], run.get_failed_jobs()) == (4, {})
     assert len(documents(held)) == 2
