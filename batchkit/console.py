@@ -10,6 +10,11 @@ Verbosity = Literal["debug", "info", "warn", "error"]
 _LEVELS: dict[str, int] = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 
 
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
+    """Write a number with its noun: 1 batch, 2 batches."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 class Console:
     """Say things to a person, from a level of importance on."""
 

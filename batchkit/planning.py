@@ -64,6 +64,15 @@ def waits(room: int, share: int, waiting: int) -> bool:
     return room < min(share * _WORTH, waiting)
 
 
+def is_felt_for(queue: str | None, untried: int) -> bool:
+    """Say whether enough is under way to learn a queue from that speaks up after a create.
+
+    ``queue`` is what it counts: the one of tokens tells its limit when a batch is taken in;
+    ``untried`` are the batches that it has not taken in yet.
+    """
+    return queue == "tokens" and untried >= MOST_UNTRIED
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """``batches`` alike, of ``jobs`` jobs each, and what their likes took; ``age`` in seconds is

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from batchkit import states
+from batchkit import planning, states
 from batchkit.durations import Durations, learnt
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, BatchStatus
 from batchkit.pace import LIKELY_POINTS, Pace
-from batchkit.planning import MOST_UNTRIED
 from batchkit.providers import Provider, Surveyor
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 
@@ -156,11 +155,10 @@ class Poller:
 
     def _is_awaited(self, batch: BatchRow, now: datetime) -> bool:
         """Say whether others wait until it is known that the queue has taken this one in."""
-        if self._provider.limits.queue != "tokens":
-            return False
         model = self._store.jobs.lane(batch.lane_id or 0).model
         since = now - self._pace.seconds(self._pace.validated)
-        return self._store.accounts.untried(self._account.id, model, since) >= MOST_UNTRIED
+        untried = self._store.accounts.untried(self._account.id, model, since)
+        return planning.is_felt_for(self._provider.limits.queue, untried)
 
     def _pause(self, batch: BatchRow, now: datetime) -> timedelta:
         """Return how long to leave a running batch alone: a cancel is soon heeded, or never."""

@@ -25,7 +25,7 @@ from batchkit.builder.starting import Start
 from batchkit.builder.templates import Templates, checked_amount, checked_attempts
 from batchkit.builder.trying import Trials
 from batchkit.clock import Clock, SystemClock
-from batchkit.console import Console
+from batchkit.console import Console, counted
 from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
 from batchkit.model import Json
 from batchkit.parts import key_of
@@ -127,7 +127,8 @@ class Batch:
 
     def __repr__(self) -> str:
         name = self._wishes.run_name
-        return f"<Batch {'without a name' if name is None else repr(name)}, {len(self):,} jobs>"
+        told = "without a name" if name is None else repr(name)
+        return f"<Batch {told}, {counted(len(self), 'job')}>"
 
     @property
     def jobs(self) -> Jobs:

@@ -20,7 +20,7 @@ from batchkit.builder.templates import unbounded
 from batchkit.builder.wishes import Wishes, check_folder
 from batchkit.caching import NEAR
 from batchkit.clock import Clock
-from batchkit.console import Console
+from batchkit.console import Console, counted
 from batchkit.errors import (
     ConfigError,
     CostLimitExceededError,
@@ -131,7 +131,8 @@ class Start:
         if first:
             count = sum(map(len, first.values()))
             said = {"state": "waiting", "jobs": count, "wait_s": self.wishes.canary_wait_s}
-            self._console.say(f"Canary: {count:,} jobs go first, across sizes and models")
+            told = "1 job goes" if count == 1 else f"{count:,} jobs go"
+            self._console.say(f"Canary: {told} first, across sizes and models")
         priming = self.priming(run)
         if priming.choice.prefixes:
             primers = len(priming.choice.prefixes)
@@ -174,7 +175,8 @@ class Start:
                 nameless.go_on(draft, run.project, anew=anew)
             taken = nameless.take_over(draft, run.project, self._clock.now(), anew=anew)
             if taken:
-                self._console.say(f"{taken:,} answers are taken over from earlier runs, at no cost")
+                told = "1 answer is" if taken == 1 else f"{taken:,} answers are"
+                self._console.say(f"{told} taken over from earlier runs, at no cost")
         elif self._finished is not None and run.opened_at is None:
             if nameless.same_content(draft, self._finished.id):
                 draft.move(self._finished.id)
@@ -288,7 +290,7 @@ def _why_unpriced(store: Store, row: Any) -> str:
     template = store.jobs.template(row.template_id)
     said = unbounded(template, requests.price_of(template))
     return said or (
-        f"What {row.unpriced:,} jobs may cost is not known, since their messages name files by id "
+        f"What {counted(row.unpriced, 'job')} may cost is not known: messages name files by id "
         "or URL, and the run has a cost limit: put the files themselves in, or leave "
         "add_cost_limit out."
     )

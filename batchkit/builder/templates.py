@@ -249,8 +249,10 @@ def checked_attempts(value: Any) -> int:
 
 def checked_amount(name: str, value: Any) -> int:
     """Return dollars as nano-dollars; raise ValidationError if they are not above 0."""
+    if isinstance(value, (bool, str)):
+        raise ValidationError(f"{name} must be a number of US dollars, not {value!r}.")
     amount = usd(value)
-    if isinstance(value, bool) or amount <= 0:
+    if amount <= 0:
         raise ValidationError(f"{name} must be above 0 US dollars, not {value!r}.")
     return amount
 

@@ -56,7 +56,7 @@ def results(
         _side_by_side(found, pivot, output, states, response_model, as_json)
     elif output is not None:
         count = found.export(output, states=states or None, response_model=response_model)
-        screen.note(f"{count:,} rows written to {shown(output)}")
+        screen.note(f"{screen.counted(count, 'row')} written to {shown(output)}")
     else:
         rows = found.rows(states or None, response_model=response_model)
         _print_json(rows) if as_json else _print_rows(rows)
@@ -75,7 +75,7 @@ def _side_by_side(
         raise click.UsageError("--pivot shows every state of a key: leave --state out.")
     found = run.pivot(by, response_model)
     if output is not None:
-        screen.note(f"{found.export(output):,} rows written to {output}")
+        screen.note(f"{screen.counted(found.export(output), 'row')} written to {output}")
     elif as_json:
         _print_json(found)
     else:

@@ -81,12 +81,25 @@ def demo(
         )
         _show_estimate(batch, provider, cost_limit, yes=yes)
         run = _driven(batch)
+        _show_kept(run, material)
         _show_rows(run, material)
         _close(run, place, play.full_price_usd(run, SystemClock().now().date()))
         state = told(run)
     if faults:
         _show_night(play.night(place, faults), state)
     sys.exit(exits.of(state))
+
+
+def _show_kept(run: Any, material: Material) -> None:
+    """Say where more is held than was asked for this time: nothing bought is thrown away."""
+    more = run.status()["total"] - len(material.items)
+    if more > 0:
+        kept = screen.counted(more, "document")
+        screen.say(
+            f"From an earlier demo {kept} more {'lies' if more == 1 else 'lie'} in the run, and "
+            "in its results: what was bought is not thrown away. "
+            "To start afresh, remove ./batchkit-demo."
+        )
 
 
 def _open(material: Material, place: Path, provider: str | None) -> None:

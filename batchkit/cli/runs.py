@@ -137,7 +137,8 @@ def _foretell(forecast: dict[str, Any] | None) -> None:
     )
     known = forecast["known_batches"]
     why = f"by {screen.counted(known, 'earlier batch', 'earlier batches')}" if known else "a guess"
-    screen.say(f"It ends about {middle}, probably between {low} and {high} ({why})")
+    spread = "" if low == high else f", probably between {low} and {high}"
+    screen.say(f"It ends about {middle}{spread} ({why})")
 
 
 def _told_first(state: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def headline(state: dict[str, Any]) -> str:
     ended = state["completed"] + state["failed"] + state["cancelled"]
     words = [
         f"{screen.cell(state['name'])} ({state['id']}): {state['state']}",
-        f"{ended:,} of {state['total']:,} jobs ended",
+        f"{ended:,} of {screen.counted(state['total'], 'job')} ended",
         f"{state['failed']:,} failed" if state["failed"] else "",
         f"{state['cancelled']:,} cancelled" if state["cancelled"] else "",
         f"spent {usd(state['cost_usd'])}{_unknown(state)}" if state["cost_usd"] is not None else "",

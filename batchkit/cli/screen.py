@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from batchkit.console import counted as counted
+
 GAP = 3
 """How far columns stand from each other on a terminal."""
 
@@ -59,11 +61,6 @@ def program() -> str:
         return "batchkit"
     found = shutil.which("batchkit")
     return "batchkit" if found and Path(found).samefile(typed) else shlex.quote(typed)
-
-
-def counted(count: int, noun: str, nouns: str | None = None) -> str:
-    """Write a number with its noun: 1 batch, 2 batches."""
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def moment(at: datetime) -> str:

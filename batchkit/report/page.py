@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from batchkit.console import counted
 from batchkit.report import words
 from batchkit.report.pictures import picture
 from batchkit.report.values import Report
@@ -53,5 +54,5 @@ def _template() -> Any:
         "clock": words.clock,
         "line": lambda text: words.line(str(text), _LONGEST),
     }
-    made.globals |= {"percent": words.percent, "count": words.count}
+    made.globals |= {"percent": words.percent, "count": counted}
     return made.from_string(files("batchkit.report").joinpath("page.html").read_text("utf-8"))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from batchkit.console import counted as count
 from batchkit.report.times import over, stretches, window
 from batchkit.report.values import Bar, Report
-from batchkit.report.words import clock, count, money, span, ticks
+from batchkit.report.words import clock, money, span, ticks
 
 _BARS = 40
 """Batches that have a bar each; more of them are drawn by stretches of time."""
@@ -147,7 +148,12 @@ def _many(bars: Sequence[Bar], now: datetime) -> Picture:
         x, width = scale.x(one.start), scale.x(one.end) - scale.x(one.start)
         when = f"{clock(one.start)} to {clock(one.end)}"
         for share, base, kind, said in (
-            (one.flying / flying, _TOP + _HIGH, "done", f"{one.flying:,} batches in flight"),
+            (
+                one.flying / flying,
+                _TOP + _HIGH,
+                "done",
+                f"{count(one.flying, 'batch', 'batches')} in flight",
+            ),
             (one.answers / answers, below + _HIGH, "fetching", count(one.answers, "answer")),
         ):
             high = round(share * _HIGH, 1)

@@ -7,9 +7,10 @@ from datetime import datetime
 from itertools import chain
 from textwrap import wrap
 
+from batchkit.console import counted as count
 from batchkit.report.times import over, stretches, window
 from batchkit.report.values import Bar, Report
-from batchkit.report.words import clock, count, line, money, percent, span
+from batchkit.report.words import clock, line, money, percent, span
 
 _NARROWEST = 40
 _BARS = 20

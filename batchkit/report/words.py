@@ -20,11 +20,6 @@ def money(amount: float | None) -> str:
     return sign + show(usd(abs(amount)))
 
 
-def count(number: int, noun: str, nouns: str | None = None) -> str:
-    """Write a number with its noun."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
-
-
 def clock(at: datetime, *, day: bool = False, seconds: bool = False) -> str:
     """Write a time on this machine's clock."""
     form = "%H:%M:%S" if seconds else "%H:%M"

@@ -9,7 +9,7 @@ from typing import Any
 
 from batchkit import settings
 from batchkit.clock import Clock, SystemClock
-from batchkit.console import Console
+from batchkit.console import Console, counted
 from batchkit.errors import RunNotFoundError, ValidationError
 from batchkit.export import Library, Source, export, to_frame
 from batchkit.export.folders import ResultsFolder
@@ -370,7 +370,7 @@ class BatchRun:
         left = self._store.runs.live(self._run_id)[0]
         if left:
             self._console.say(
-                f"{left:,} jobs are still at the provider, which was asked to stop. What it "
+                f"Still at the provider: {counted(left, 'job')}; it was asked to stop. What it "
                 f"finished is collected by: {self._driver.command()}"
             )
         return []
@@ -476,9 +476,10 @@ class BatchRun:
         parts = with_parts(self._store, self._run_id, asked)
         late = documents_in(self._store.runs.cancel_keys(self._run_id, parts, self._clock.now()))
         if late:
+            told = f"{', '.join(late[:5])}{', …' if len(late) > 5 else ''}"
             self._console.say(
-                f"{len(asked) - len(late):,} jobs cancelled; {len(late):,} are in flight or have "
-                f"ended and stay: {', '.join(late[:5])}{', …' if len(late) > 5 else ''}"
+                f"{counted(len(asked) - len(late), 'job')} cancelled. In flight or ended, so not "
+                f"cancelled: {counted(len(late), 'job')} ({told})"
             )
         return late
 

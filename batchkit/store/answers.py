@@ -157,6 +157,17 @@ class Answers:
         with self._database.read() as connection:
             return [(shown(key), str(error)) for key, error in connection.execute(query)]
 
+    def current_cost(self, run_id: int) -> int:
+        """Return what the answers that a run holds now cost, in nano-dollars."""
+        query = (
+            select(func.coalesce(func.sum(attempts.c.cost), 0))
+            .join(jobs, _job())
+            .where(attempts.c.run_id == run_id, attempts.c.final)
+            .where(attempts.c.state == "completed", jobs.c.superseded.is_(False))
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def attempts_of(self, lane_id: int, seq: int) -> list[Json]:
         """Return every attempt of one job with its batch, oldest first."""
         query = (

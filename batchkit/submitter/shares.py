@@ -7,7 +7,7 @@ from datetime import datetime
 
 from batchkit import planning
 from batchkit.pace import Pace
-from batchkit.planning import MOST_UNTRIED, Scarce
+from batchkit.planning import Scarce
 from batchkit.providers import Provider
 from batchkit.store import AccountRow, LaneRow, RunRow, Store
 
@@ -62,10 +62,9 @@ class Shares:
 
     def is_felt_for(self, model: str, now: datetime) -> bool:
         """Say whether enough is under way to learn a queue from that speaks up after a create."""
-        if not self._counts_tokens():
-            return False
         since = now - self._pace.seconds(self._pace.validated)
-        return self._store.accounts.untried(self._account.id, model, since) >= MOST_UNTRIED
+        untried = self._store.accounts.untried(self._account.id, model, since)
+        return planning.is_felt_for(self._provider.limits.queue, untried)
 
     def _slots(self, run: RunRow) -> int:
         most = self._provider.limits.concurrent_batches

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from batchkit.builder import Batch
 from batchkit.clock import Clock
+from batchkit.console import Console, counted
 from batchkit.errors import ExhaustionError, ValidationError
 from batchkit.model import Json
 from batchkit.money import optional_dollars
@@ -104,8 +105,19 @@ class Work(Generic[T]):
             return None
         if ledger.run is not None and ledger.stale:
             self._handle_of(ledger.run.id).cancel(ledger.stale)
+        if not self._rounds:
+            self._say(ledger)
+            batch.set_verbosity("warn")
         self._rounds += 1
         return batch
+
+    def _say(self, ledger: Ledger) -> None:
+        """Say where it lies and how many rows are asked: rows that have answers are no jobs now."""
+        known = sum(1 for row in self._rows if ledger.standing[row.id].output is not None)
+        console = Console()
+        console.say(f"State: {self._store.shown}")
+        rows = counted(len(self._rows), "row")
+        console.say(f"Transform {self.name!r}: {known:,} of {rows} known, the others are asked now")
 
     def take(self, handle: BatchRun) -> None:
         """Note that a round was driven."""
@@ -249,7 +261,8 @@ class Work(Generic[T]):
         return Metrics(len(self._rows), requests, retries, read_in, written, cost, took)
 
     def _exhausted(self, result: TransformResult[T], waits: str | None) -> str:
-        lines = [f"{len(result.errors):,} of {len(result.rows):,} rows have no output."]
+        told = f"{len(result.errors):,} of {counted(len(result.rows), 'row')}"
+        lines = [f"{told} {'has' if len(result.errors) == 1 else 'have'} no output."]
         lines += [f"  row {row.index}: {row.error}" for row in result.errors[:_EXAMPLES]]
         after = f"what it waits for: batchkit status {self.name}" if waits else ""
         after = after or f"all reasons: batchkit errors {self.name}"

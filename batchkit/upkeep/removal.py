@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchkit import settings
 from batchkit.clock import SystemClock
+from batchkit.console import counted
 from batchkit.documents import kept
 from batchkit.errors import StateError
 from batchkit.model import Json
@@ -21,7 +22,10 @@ _LEFTOVER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What went (or would go): adding it again would buy ``answered`` answers once more."""
+    """What went (or would go): adding it again would buy ``answered`` answers once more.
+
+    ``cost_usd`` is what those cost; what was replaced, failed or tried again is not in it.
+    """
 
     id: str
     name: str
@@ -96,9 +100,9 @@ def _refuse_live(store: Store, run: RunRow) -> None:
     jobs, batches = store.runs.live(run.id)
     if batches:
         raise StateError(
-            f"The run {run.name!r} ({run.uid}) has {jobs:,} jobs in {batches:,} batches in flight: "
-            f"they are paid for. Collect them with: batchkit resume {run.uid}, or stop them with: "
-            f"batchkit cancel {run.uid}"
+            f"The run {run.name!r} ({run.uid}) has {counted(jobs, 'job')} in "
+            f"{counted(batches, 'batch', 'batches')} in flight, which is paid for. Collect it "
+            f"with: batchkit resume {run.uid}, or stop it with: batchkit cancel {run.uid}"
         )
 
 
@@ -109,6 +113,6 @@ def _removal(store: Store, run: RunRow) -> Removal:
         name=run.name,
         jobs=counts["total"],
         answered=counts["completed"],
-        cost_usd=dollars(run.spent),
+        cost_usd=dollars(store.answers.current_cost(run.id)),
         results_dir=run.settings.results_dir,
     )

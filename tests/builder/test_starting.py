@@ -17,6 +17,7 @@ from batchkit.builder.wishes import next_time
 from batchkit.errors import ConfigError, CostLimitExceededError, StateError, ValidationError
 from batchkit.store import Store
 from batchkit.testing import FakeProvider, ManualClock
+from batchkit.upkeep.removal import removed
 from tests.builder.conftest import PRICE, Make, with_jobs
 
 
@@ -209,3 +210,14 @@ def test_importing_the_builder_imports_no_vendor_sdk():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_what_adding_a_run_again_would_cost_leaves_out_what_was_replaced(
+    lite: Make, migrated_sqlite_url: str
+) -> None:
+    """What was paid for the answers before stays spent, and nobody would buy it again."""
+    with_jobs(lite(name="x"), 2, price=PRICE).run()
+    run = with_jobs(lite(name="x", on_change="replace"), 2, "tell {}", price=PRICE).run()
+    (would,) = removed("x", dry_run=True, database=migrated_sqlite_url)
+    assert would.answered == 2
+    assert would.cost_usd == pytest.approx(run.status()["cost_usd"] / 2, rel=0.1)

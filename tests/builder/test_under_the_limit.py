@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchkit.builder import Batch
-from batchkit.errors import CostLimitExceededError
+from batchkit.errors import CostLimitExceededError, ValidationError
 from batchkit.model import Json, Succeeded, Usage
 from batchkit.run import BatchRun
 from batchkit.testing import FakeProvider
@@ -139,3 +139,8 @@ def test_a_limit_below_one_job_is_refused_before_anything_is_sent(
     with pytest.raises(CostLimitExceededError):
         case.batch(10, 19 * case.truth).run()
     assert fake.refs == []
+
+
+def test_a_limit_that_is_text_is_refused(lite: Make) -> None:
+    with pytest.raises(ValidationError, match="must be a number of US dollars, not '5'"):
+        lite(name="x").add_cost_limit("5")  # type: ignore[arg-type]

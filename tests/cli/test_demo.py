@@ -11,11 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError as Unfit
 
 from batchkit import demo
+from batchkit.cli.demo import _show_kept
+from batchkit.demo.material import gather
 from batchkit.demo.models import Distribution, Paper
 from batchkit.errors import ConfigError, ValidationError
 from batchkit.simulator import Ledger, Simulator
@@ -260,3 +264,15 @@ def test_a_real_provider_is_asked_for_first(
 
         assert yes.returncode == 0, yes.stderr
         assert len(real.ledger().entries) == 2
+
+
+def test_a_smaller_limit_after_a_larger_one_says_that_what_is_there_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"Letter {number}")
+    held: Any = SimpleNamespace(status=lambda: {"total": 3})
+    _show_kept(held, gather(tmp_path, 2))
+    _show_kept(held, gather(tmp_path, 3))
+    said = capsys.readouterr().out
+    assert said.count("From an earlier demo 1 document more lies in the run") == 1

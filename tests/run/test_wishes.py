@@ -225,7 +225,7 @@ def test_a_single_job_is_cancelled_while_it_waits(scene: Scene) -> None:
 
     assert [row.key for row in run.results()["cancelled"]] == ["b"]
     assert [row.key for row in run.results()["completed"]] == ["a", "c"]
-    assert "1 are in flight or have ended and stay: a" in scene.said.getvalue()
+    assert "In flight or ended, so not cancelled: 1 job (a)" in scene.said.getvalue()
 
 
 def test_a_key_that_is_not_there_is_named(lite: Scene) -> None:

@@ -236,7 +236,7 @@ def test_four_attempts_are_four(lite: Any, model: Model):
     """One together and three alone, or four alone."""
     model.bend = left_out
     model.alone = lambda row: {"mood": "x", "score": 1_000} if row["id"] == 1 else None
-    with pytest.raises(ExhaustionError, match=r"1 of 4 rows have no output.*\n.*row 1: ") as caught:
+    with pytest.raises(ExhaustionError, match=r"1 of 4 rows has no output.*\n.*row 1: ") as caught:
         lite(batch_size=4).run(MODEL, data=rows(4), price=PRICE)
     assert model.sizes == [4, 1, 1, 1]
     result = caught.value.result
@@ -490,3 +490,11 @@ def test_a_process_that_is_killed_is_gone_on_with(
         ]
         assert (result.metrics.requests, result.metrics.retries) == (3, 0)
     assert simulator.ledger().bought_twice() == []
+
+
+def test_it_says_of_how_many_rows_it_has_the_answers(lite: Any, capsys: pytest.CaptureFixture[str]):
+    lite().run(MODEL, data=rows(5), price=PRICE)
+    lite().run(MODEL, data=rows(8), price=PRICE)
+    said = capsys.readouterr().err
+    assert "Transform 'moods': 5 of 8 rows known, the others are asked now" in said
+    assert "Run 'moods'" not in said

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchkit.durations import learnt
 from batchkit.model import Limits
 from batchkit.packing import FEW, Filling
-from batchkit.planning import Load, Scarce, expected, waits
+from batchkit.planning import MOST_UNTRIED, Load, Scarce, expected, is_felt_for, waits
 from tests.unit.nights import Course, Night, drawn, greedy, play
 
 NIGHTS = 500
@@ -177,3 +177,18 @@ def _took(seconds, night):
     from batchkit.durations import Took
 
     return Took(seconds * (1 + (night % 5 - 2) / 50), 100, night)
+
+
+@pytest.mark.parametrize(
+    ("queue", "untried", "felt"),
+    [
+        ("tokens", MOST_UNTRIED, True),
+        ("tokens", MOST_UNTRIED - 1, False),
+        ("requests", MOST_UNTRIED, False),
+        (None, MOST_UNTRIED, False),
+    ],
+)
+def test_a_queue_of_tokens_is_felt_for_by_three_batches(
+    queue: str | None, untried: int, felt: bool
+) -> None:
+    assert is_felt_for(queue, untried) is felt
