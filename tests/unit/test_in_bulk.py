@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from datetime import date
 from typing import Any
 
 import orjson
@@ -10,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchkit.builder import Job
+from batchkit.builder.adding import Adding
+from batchkit.builder.asking import BadInput
 from batchkit.builder.marks import Bits, Marks
+from batchkit.builder.registry import Registry
+from batchkit.builder.templates import Brakes, Templates
 from batchkit.making import maker
 from batchkit.model import Document, Request, Succeeded, Usage
 from batchkit.providers.anthropic import Anthropic
@@ -24,6 +30,7 @@ from batchkit.testing import FakeProvider
 
 NUMBERS = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 PROMPTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+TEMPLATES = Templates(Registry(None))
 TEMPLATE = {"provider": "openai", "model": "gpt-5-mini", "max_tokens": 7, "system": "Be brief."}
 
 
@@ -86,6 +93,31 @@ def test_a_stencil_writes_the_line_that_the_adapter_encodes(
     request = Request("gpt-5-mini", 7, prompt=prompt, system="Be brief.")
     line = stencil.line(f"bk-{number}", orjson.dumps(prompt))
     assert line == provider.encode(request, f"bk-{number}")
+
+
+@pytest.mark.parametrize("limited", [True, False])
+@pytest.mark.parametrize("model", ["gpt-5-mini", "claude-haiku-4-5", "gpt-99-unheard-of"])
+@given(prompt=st.one_of(PROMPTS, st.sampled_from(["\ud800", " ", "x" * 5_000])))
+def test_a_mould_makes_the_row_that_every_check_makes(
+    model: str, limited: bool, prompt: str
+) -> None:
+    adding = Adding(TEMPLATES, lambda: None)
+    brakes, day = Brakes(limited=limited), date(2026, 11, 20)
+    price = {"input": 1.0, "output": 5.0} if "99" in model else None
+    like = Job(prompt="another", model=model, max_tokens=9, system="Be brief.", price=price)
+    mould = adding.mould(like, brakes, day)
+    assert mould is not None
+    made = mould.row(prompt, None, lambda _, digest: digest.hex())
+    try:
+        (usual,) = adding.rows(
+            replace(like, prompt=prompt), brakes, day, lambda _, __, digest: digest.hex()
+        )
+    except BadInput:
+        assert made is None
+        return
+    assert made is not None
+    assert orjson.loads(made.written or "") == usual.own
+    assert replace(made, written=None) == usual
 
 
 @given(PROMPTS)
