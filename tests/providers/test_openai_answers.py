@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchkit.model import Errored, NotRun, Outcome, Succeeded, Unreadable, Usage
@@ -338,9 +338,9 @@ def test_other_failures_say_which_line_is_wrong() -> None:
 PART = st.fixed_dictionaries(
     {},
     optional={
-        "type": st.sampled_from(["output_text", "text", "refusal", "other"]),
-        "text": st.sampled_from(["", "one", "two", 7, None]),
-        "refusal": st.sampled_from(["", "no", None]),
+        "type": st.sampled_from(["output_text", "output_text", "text", "refusal", "other"]),
+        "text": st.sampled_from(["one", "two", "", 7, None]),
+        "refusal": st.sampled_from(["no", "", None]),
     },
 )
 ITEM = st.fixed_dictionaries(
@@ -351,10 +351,15 @@ ITEM = st.fixed_dictionaries(
         "arguments": st.just("{}"),
     },
 )
+ALMOST_PLAIN = st.tuples(
+    st.fixed_dictionaries(
+        {"type": st.just("message"), "content": st.lists(PART, min_size=1, max_size=1)}
+    )
+)
 BODY = st.fixed_dictionaries(
-    {"output": st.lists(ITEM, max_size=3)},
+    {"output": st.one_of(ALMOST_PLAIN.map(list), st.lists(ITEM, max_size=3))},
     optional={
-        "status": st.sampled_from(["completed", "incomplete", "failed", "queued", None]),
+        "status": st.sampled_from(["completed", "completed", "incomplete", "failed", None]),
         "model": st.sampled_from(["m", "", None, 5]),
         "usage": st.sampled_from([USAGE, {"input_tokens": 1}, {}, None, "x", {**USAGE, "x": 1}]),
         "error": st.sampled_from([None, {"code": "server_error"}]),
@@ -362,7 +367,11 @@ BODY = st.fixed_dictionaries(
 )
 
 
+BOTH = {"type": "output_text", "text": "one", "refusal": "no"}
+
+
 @given(BODY)
+@example({"output": [{"type": "message", "content": [BOTH]}]})
 def test_an_answer_that_is_a_text_is_read_as_any_other(body: dict[str, Any]) -> None:
     def read() -> Outcome | str:
         try:
