@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 
 from batchkit.store.database import Database
+from batchkit.store.local import WITHDRAWN
 from batchkit.store.runs import LIVE
 from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
 
@@ -294,7 +295,7 @@ def _orphans(connection: Any, run_id: int) -> list[str]:
     lost = (
         select(members.c.lane_id, members.c.seq)
         .outerjoin(batches, batches.c.id == members.c.batch_id)
-        .where(members.c.run_id == run_id, members.c.batch_id.is_not(None), batches.c.id.is_(None))
+        .where(members.c.run_id == run_id, members.c.batch_id != WITHDRAWN, batches.c.id.is_(None))
         .limit(_MOST)
     )
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, func, insert, literal, select, update
 
 from batchkit.errors import IllegalMove
 from batchkit.store import local
@@ -22,7 +22,7 @@ def free_jobs(connection: Connection, batch: BatchRow) -> None:
         wanted = select(jobs.c.seq).where(
             jobs.c.lane_id == batch.lane_id, jobs.c.superseded.is_(False), ~local.has_final()
         )
-        connection.execute(delete(members).where(mine, members.c.seq.not_in(wanted)))
+        local.withdraw(connection, mine, members.c.seq.not_in(wanted))
         connection.execute(update(members).where(mine).values(batch_id=None))
         return
     query = select(

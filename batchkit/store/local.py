@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from batchkit.model import LIVE_STATES
 from batchkit.store.events import note
 from batchkit.store.rows import RunRow, Settled
 from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
@@ -32,6 +33,9 @@ _CHUNK = 400
 
 SHELF = 0
 """The only shelf there is today; without it in the WHERE no index of the big tables helps."""
+
+WITHDRAWN = 0
+"""No batch's number: of who was queued one by one, beside a range that lives, and goes no more."""
 
 NO_PROVIDER = ""
 """The provider's name of the lane for jobs that could not become a request."""
@@ -242,7 +246,9 @@ def remove(connection: Connection, picked: Sequence[tuple[int, int]]) -> int:
     removed = 0
     for lane_id, seqs in by_lane(picked):
         released = _watermark(connection, lane_id)
-        forget_members(connection, lane_id, seqs)
+        connection.execute(
+            delete(members).where(members.c.lane_id == lane_id, members.c.seq.in_(seqs))
+        )
         _unbook(connection, lane_id, seqs)
         gone = connection.execute(
             delete(jobs)
@@ -306,9 +312,7 @@ def _cancel_lane(
         for name, value in columns.items()
     ]
     connection.execute(insert(attempts).from_select(list(columns), select(*chosen).where(waiting)))
-    connection.execute(
-        delete(members).where(members.c.lane_id == lane.id, members.c.batch_id.is_(None))
-    )
+    withdraw(connection, members.c.lane_id == lane.id, is_free())
     connection.execute(update(lanes).where(lanes.c.id == lane.id).values(cursor=lane.released))
 
 
@@ -351,10 +355,30 @@ def _has_free_member() -> Any:
 
 def forget_members(connection: Connection, lane_id: int, seqs: Sequence[int]) -> None:
     """Take jobs out of the queue of those that wait to go again."""
+    withdraw(connection, members.c.lane_id == lane_id, members.c.seq.in_(seqs), is_free())
+
+
+def is_free() -> Any:
+    """Say in SQL that one of ``members`` waits to go again."""
+    return members.c.batch_id.is_(None)
+
+
+def withdraw(connection: Connection, *which: Any) -> None:
+    """Delete rows of ``members``, by their batch; beside a range that lives a row stays as a note.
+
+    Who is queued one by one is in no range: without its row that job would count as one of those
+    that were sent with the range.
+    """
+    around = exists().where(
+        batches.c.lane_id == members.c.lane_id,
+        batches.c.kind == "range",
+        batches.c.lo <= members.c.seq,
+        batches.c.hi > members.c.seq,
+        batches.c.state.in_(LIVE_STATES),
+    )
+    connection.execute(update(members).where(*which, around).values(batch_id=WITHDRAWN))
     connection.execute(
-        delete(members).where(
-            members.c.lane_id == lane_id, members.c.seq.in_(seqs), members.c.batch_id.is_(None)
-        )
+        delete(members).where(*which, members.c.batch_id.is_distinct_from(WITHDRAWN))
     )
 
 

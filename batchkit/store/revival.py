@@ -70,6 +70,7 @@ def _flies() -> Any:
         attempts.c.lane_id == jobs.c.lane_id,
         attempts.c.seq == jobs.c.seq,
         attempts.c.final,
+        ~exists().where(members.c.lane_id == jobs.c.lane_id, members.c.seq == jobs.c.seq),
         live,
     )
     as_member = exists().where(

@@ -385,6 +385,30 @@ def test_a_job_cancelled_in_its_range_and_revived_goes_once(store: Store) -> Non
     assert sound(store, run).is_done
 
 
+@pytest.mark.parametrize("everybody", [False, True], ids=["by key", "all that wait"])
+def test_a_job_revived_and_cancelled_again_beside_its_range_is_still_not_in_it(
+    store: Store, everybody: bool
+) -> None:
+    """Its second end is younger than the range's batch, which must not wait for its line."""
+    run = opened(store, 3)
+    store.runs.cancel_keys(run.id, ["j1"], NOW)
+    batch = sealed(store, run, 0, 3, count=2)
+    for end in range(2):
+        assert store.runs.revive(run.id, places(store, run, ["j1"]), None, NOW) == 1, end
+        if everybody:
+            assert store.runs.end_waiting(run.id, "cancelled", "enough", NOW) == 1
+        else:
+            assert store.runs.cancel_keys(run.id, ["j1"], NOW) == []
+        assert [row.seq for row in store.answers.unsettled(store.batches.get(batch))] == [0, 2]
+        sound(store, run)
+    assert store.runs.revive(run.id, places(store, run, ["j1"]), None, NOW) == 1
+    collected(store, batch)
+    members = store.batches.free_members(lane_of(store, run).id, NOW, 10)
+    second = store.batches.seal(again(store, lane_of(store, run), members), NOW)
+    collected(store, taken(second), attempt_no=4)
+    assert sound(store, run).is_done
+
+
 def test_a_job_cancelled_before_its_range_was_sealed_waits_there_when_revived(
     store: Store,
 ) -> None:
