@@ -53,7 +53,7 @@ def test_reparse_by_a_mended_class_completes_for_free(
     assert row["parsed_response"] == {"title": "Rent", "amount": 900.5}
     assert command("verify", failed).exit_code == 0
     again = command("reparse", failed)
-    assert (again.exit_code, "1 of 1 jobs ended" in again.output) == (0, True)
+    assert (again.exit_code, "1 of 1 job ended" in again.output) == (0, True)
 
 
 def test_reparse_of_a_class_that_is_not_there_is_one_clear_line(
