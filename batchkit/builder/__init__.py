@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+from batchkit import leaving
 from batchkit.builder import fanning, keys, wishes
 from batchkit.builder.adding import Adding, Named, failed_row
 from batchkit.builder.asking import DEFAULT_MAX_TOKENS, BadInput, split_defaults, with_defaults
@@ -26,7 +26,7 @@ from batchkit.builder.templates import Templates, checked_amount, checked_attemp
 from batchkit.builder.trying import Trials
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console, counted
-from batchkit.errors import BatchkitError, KeyConflictError, ValidationError
+from batchkit.errors import KeyConflictError, ValidationError
 from batchkit.model import Json
 from batchkit.parts import key_of
 from batchkit.providers import Provider
@@ -117,7 +117,7 @@ class Batch:
         self._adding = Adding(self._templates, self._start.copies)
         self._draft = self._start.draft
         # A script that ends without run leaves a draft that `batchkit ls` shows.
-        weakref.finalize(self, _leave, self._start)
+        leaving.watch(self, self._start)
 
     def __len__(self) -> int:
         return self._draft.added
@@ -506,14 +506,6 @@ class Batch:
 
 def _optional(check: Any, name: str, value: Any) -> Any:
     return None if value is None else check(name, value)
-
-
-def _leave(start: Start) -> None:
-    """Write down what was added and not yet written; whoever leaves hears of no error any more."""
-    try:
-        start.draft.flush()
-    except BatchkitError:
-        return
 
 
 __all__ = ["Batch", "Job"]

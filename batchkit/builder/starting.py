@@ -47,6 +47,15 @@ class Start:
         self._finished: RunRow | None = None
         self._opened = False
         self.draft = Draft(self._placed)
+        self._database: str | None = None
+        self._made_beside: str | None = None
+        with suppress(ConfigError):  # said when it is opened
+            self._made_beside = settings.database(wishes.database, create=False)
+
+    def write_down(self) -> None:
+        """Write down what is held back, in the database of when the builder was made."""
+        self._database = self._made_beside
+        self.draft.flush()
 
     def copies(self) -> Path | None:
         """Return where documents are copied to; None if they are not.
@@ -191,7 +200,7 @@ class Start:
 
     def _placed(self) -> tuple[Store, int]:
         """Open the database and make the draft of the run, or find the run."""
-        store = Store(settings.database(self.wishes.database))
+        store = Store(settings.database(self._database or self.wishes.database))
         weakref.finalize(store, store.database.close)
         project = settings.project(self.wishes.project)
         name, now = self.wishes.run_name, self._clock.now()

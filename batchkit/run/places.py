@@ -6,11 +6,13 @@ import weakref
 from difflib import get_close_matches
 from pathlib import Path
 
+from batchkit import leaving
 from batchkit.store import Store
 
 
 def opened(where: str) -> Store | None:
     """Open a store that closes itself with the last handle; None for a file that is not there."""
+    leaving.write_down_gone()
     if "://" not in where and not Path(where).exists():
         return None
     store = Store(where)

@@ -6,7 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from batchkit import providers, settings
+from batchkit import leaving, providers, settings
 from batchkit.clock import SystemClock
 from batchkit.console import Console
 from batchkit.engine import Engine
@@ -24,6 +24,7 @@ class Convoy:
     """The started, unfinished runs of a project; drafts are none of them."""
 
     def __init__(self, where: str, project: str | None) -> None:
+        leaving.write_down_gone()
         self._store = Store(where)
         weakref.finalize(self._store, self._store.database.close)
         self._project = settings.project(project)
