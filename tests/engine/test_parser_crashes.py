@@ -142,7 +142,7 @@ def _books(url: str, simulator: Simulator) -> None:
     [
         ("exit", "openai", "sqlite"),
         ("segfault", "anthropic", "postgres"),
-        ("sysexit", "anthropic", "sqlite"),
+        ("sysexit", "openai", "sqlite"),
     ],
     indirect=["url"],
 )
@@ -167,7 +167,7 @@ def test_two_such_answers_are_told_apart(
     start: Callable[..., Any], simulated: Simulator, url: str
 ) -> None:
     """Each has to kill the process twice; nobody beside them is blamed."""
-    assert _deaths(start, MODELS["anthropic"], "Bill5,Bill9", "exit") == 4
+    assert _deaths(start, MODELS["openai"], "Bill5,Bill9", "exit") == 4
     failed = get_run("bills", database=url).results()["failed"]
     assert [(one.key, one.error_code) for one in failed] == [
         ("k5", "parser_crashed"),
@@ -180,14 +180,14 @@ def test_a_validator_that_hangs_is_left_by_ctrl_c_and_blames_no_answer(
     start: Callable[..., Any], simulated: Simulator, url: str, tmp_path: Path
 ) -> None:
     for _ in range(3):
-        process = start(MODELS["anthropic"], "Bill5", "hang")
+        process = start(MODELS["openai"], "Bill5", "hang")
         _wait_for(tmp_path / "hanging")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         assert process.returncode == -signal.SIGINT, err
         assert "batchkit resume" in err
         (tmp_path / "hanging").unlink()
-    assert _deaths(start, MODELS["anthropic"], "Bill5", "none") == 0
+    assert _deaths(start, MODELS["openai"], "Bill5", "none") == 0
     assert get_run("bills", database=url).state == "completed"
     _books(url, simulated)
 
