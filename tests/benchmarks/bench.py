@@ -27,6 +27,7 @@ class Bench:
     folder: Path
     floors: dict[str, Repeats] = field(default_factory=dict)
     nights: dict[str, Repeats] = field(default_factory=dict)
+    floor_memory: dict[str, float] = field(default_factory=dict)
 
     def scratch(self) -> TemporaryDirectory[str]:
         """Return a folder that goes when it is left."""
@@ -63,6 +64,7 @@ class Bench:
         child = Child("floor", provider, "--jobs", self.jobs, "--url", self.provider.url)
         assert child["count"] == self.jobs
         tell(f"floor, {provider}", child)
+        self.floor_memory[provider] = max(child["memory"], self.floor_memory.get(provider, 0))
         return child["total"]
 
 
