@@ -28,7 +28,7 @@ from batchkit.making import maker
 from batchkit.model import Json
 from batchkit.store import bulk, local
 from batchkit.store.database import Database, insert_new
-from batchkit.store.outlines import PAGE, Layout, Outline, laid_out, outlined
+from batchkit.store.outlines import PAGE, Layout, laid_out
 from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.sheets import ROW, Sheet
@@ -72,9 +72,9 @@ class Jobs:
     ) -> range:
         """Add jobs behind the watermark; return their run-wide numbers, in order.
 
-        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction; ``begun``
-        is called where only the rows are left to write. Raises Taken, and changes nothing, if a key
-        is there already, or one of those is no draft now.
+        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction;
+        ``begun`` is called where only rows are left to write. Raises Taken, and changes nothing,
+        if a key is there already, or one of those is no draft now.
         """
         if not new:
             return range(0)
@@ -157,18 +157,6 @@ class Jobs:
         while at < hi:
             page = self._page(lane_id, at, hi)
             yield from page
-            if len(page) < PAGE:
-                return
-            at = page[-1].seq + 1
-
-    def outlines(self, lane_id: int, lo: int, hi: int) -> Iterator[list[Outline]]:
-        """Stream what ``span`` streams in pages, unread: JSON stays text."""
-        at = lo
-        while at < hi:
-            with self._database.read() as connection:
-                page = outlined(connection, lane_id, at, hi)
-            if page:
-                yield page
             if len(page) < PAGE:
                 return
             at = page[-1].seq + 1
@@ -315,9 +303,7 @@ class Jobs:
             "template_id": self._template(connection, run_id, digest, pattern.template),
         }
         shared["lane_id"], seq = _grow(connection, run_id, lane, len(sheet))
-        rows = [
-            (at, no, *row) for at, no, row in zip(count(seq), count(first), sheet.rows, strict=False)
-        ]
+        rows = [(seq + at, first + at, *row) for at, row in enumerate(sheet.rows)]
         begun()
         bulk.insert_rows(connection, jobs, ("seq", "no", *ROW), rows, shared=shared)
 
