@@ -80,6 +80,19 @@ class _Room:
     queue: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Many jobs at once: how many, bytes of all their lines and of the longest (at most), bounds
+    in nano-dollars, how many have none, tokens."""
+
+    jobs: int
+    bytes: int
+    longest: int
+    bound: int
+    unpriced: int
+    tokens: int
+
+
 class Filling:
     """One batch while it is being filled, job by job, until the next one does not fit.
 
@@ -122,6 +135,27 @@ class Filling:
             self.bound += bound or 0
             self.tokens += tokens
         return stopped
+
+    @property
+    def places(self) -> int:
+        """How many jobs more a batch may have."""
+        return self._room.jobs - self.count
+
+    def offer_all(self, sums: Sums) -> bool:
+        """Take many jobs if all of them fit; False, with nothing taken, says nothing of each."""
+        if self._share is not None or sums.jobs < 1:
+            return False
+        last = self.count + sums.jobs - 1
+        queued = self.tokens + sums.tokens if self._limits.queue == "tokens" else last + 1
+        before = self.bytes + sums.bytes + PER_LINE * (sums.jobs - 1) - sums.longest
+        bound = None if sums.unpriced else sums.bound
+        if _stopped(self._room, last, sums.longest, before, bound, self.bound, queued) is not None:
+            return False
+        self.count += sums.jobs
+        self.bytes += sums.bytes + PER_LINE * sums.jobs
+        self.bound += sums.bound
+        self.tokens += sums.tokens
+        return True
 
     def _has_its_share(self) -> bool:
         if self._share is None or self.count < FEW:

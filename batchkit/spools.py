@@ -38,7 +38,12 @@ def mark_of(run_uid: str) -> str:
 
 def custom_id(token: str, seq: int) -> str:
     """Name one request on the wire: the batch's token and the job's place in its lane."""
-    return f"{token}-{seq}"
+    return f"{before_seq(token)}{seq}"
+
+
+def before_seq(token: str) -> str:
+    """Return how the custom ids of one batch begin, up to the job's place."""
+    return f"{token}-"
 
 
 def seq_of(custom: str | None, token: str) -> int | None:
@@ -128,12 +133,12 @@ class SpoolWriter:
         if kind is not None:
             self.path.unlink(missing_ok=True)
 
-    def add(self, line: bytes) -> None:
-        """Append one line."""
-        self._held.append(line)
-        self._held_bytes += len(line)
-        self.bytes += len(line) + 1
-        self.count += 1
+    def add(self, lines: bytes, count: int = 1) -> None:
+        """Append a line, or so many with line ends between them."""
+        self._held.append(lines)
+        self._held_bytes += len(lines)
+        self.bytes += len(lines) + 1
+        self.count += count
         if self._held_bytes >= _BUFFER:
             self._hand_over()
 

@@ -237,13 +237,14 @@ class Batch:
         holds for it alone. Raises ValidationError, ProviderNotFoundError, or KeyConflictError for
         a ``key`` that was added before.
         """
-        asked: Any = None
+        asked: Hashable = None
         is_prompt = messages is None and file is None and files is None
         is_prompt = is_prompt and pages is None and split_pages is None
         is_bare = price is None and metadata is None and extra_body is None and models is None
-        if is_prompt and is_bare and not (params or self._models):
-            rest = (response_model, enable_citations, system, provider)
-            asked = (model, temperature, max_tokens, *rest)
+        if is_prompt and is_bare and not params and not self._models:
+            kinds = type(temperature), type(max_tokens)  # True and 1 are not the same
+            rest = response_model, enable_citations, system, provider
+            asked = model, temperature, max_tokens, kinds, rest
             if self._moulded(asked, prompt, key):
                 return self
         job = Job(
@@ -453,7 +454,8 @@ class Batch:
 
     def _moulded(self, asked: Hashable, prompt: Any, key: Any) -> bool:
         """Add a job that differs from one before by no more than prompt and key."""
-        mould = self._moulds.find(self._mould_of(asked))
+        day, limited = self._clock.now().date(), self._wishes.cost_limit is not None
+        mould = self._moulds.find(asked, day, limited)
         if mould is None or type(prompt) is not str:
             return False
         if key is not None:
@@ -461,18 +463,13 @@ class Batch:
         row = mould.row(prompt, key, self._named)
         if row is None:
             return False
-        self._draft.add(row)
+        self._draft.add_row(mould.pattern, row)
         return True
 
     def _learn(self, asked: Hashable, job: Job) -> None:
         filled = with_defaults(job, self._fields, self._params)
-        made = partial(self._adding.mould, filled, self._wishes.brakes, self._clock.now().date())
-        self._moulds.learn(self._mould_of(asked), made)
-
-    def _mould_of(self, asked: Any) -> Hashable:
-        """Return what a mould holds for: True and 1 are not the same; prices change by the day."""
-        limited = self._wishes.cost_limit is not None
-        return asked, type(asked[1]), type(asked[2]), limited, self._clock.now().date()
+        day = self._clock.now().date()
+        self._moulds.learn(asked, partial(self._adding.mould, filled, self._wishes.brakes, day))
 
     def _named(self, key: str | None, digest: bytes) -> str:
         if key is None:

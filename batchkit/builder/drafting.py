@@ -8,14 +8,18 @@ from itertools import islice
 
 from batchkit import requests
 from batchkit.builder.marks import Bits
+from batchkit.builder.writing import Page, Writing
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.parts import count_of
 from batchkit.store import JobRow, Known, LaneRow, NewJob, RunRow, Store
 from batchkit.store.jobs import Taken
+from batchkit.store.sheets import Row, Sheet, job_of
 
-_MOST = 5_000
-_MOST_BYTES = 8_000_000
+_MOST = 10_000
+_MOST_BYTES = 12_000_000
+"""Of a page; one is written down while the next is filled."""
+
 _TRIES = 10
 
 
@@ -68,8 +72,9 @@ class Draft:
         self._place: tuple[Store, int] | None = None
         self._is_empty = False
         self._split: int | None = None
-        self._buffer: list[NewJob] = []
+        self._buffer: list[NewJob] | Sheet = []
         self._bytes = 0
+        self._writing: Writing | None = None
         self.seen = Bits()
         self.added = 0
 
@@ -91,36 +96,91 @@ class Draft:
         return self._is_empty and run.opened_at is None and run.next_no == self.added
 
     def add(self, job: NewJob, *tails: NewJob) -> None:
-        """Take a job, with the other parts of its document; write them down by the thousand."""
-        self._buffer.append(job)
-        if tails:
-            self._buffer += tails
-            self._bytes += sum(tail.bytes for tail in tails)
-        self._bytes += job.bytes
+        """Take a job, with the other parts of its document; write them down by the thousand.
+
+        Raises what kept the page before from being written; nothing is lost by that.
+        """
+        for one in (job, *tails):
+            self._take(one)
+            self._bytes += one.bytes
         self.added += 1
         if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
-            self.flush()
+            self._turn()
+
+    def add_row(self, pattern: NewJob, row: Row) -> None:
+        """Take a job that is ``pattern`` but for its row; like ``add`` otherwise."""
+        sheet = self._buffer
+        if type(sheet) is Sheet and sheet.pattern is pattern:
+            sheet.rows.append(row)
+        else:
+            self._begin(pattern, row)
+        self._bytes += len(row[2])
+        self.added += 1
+        if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
+            self._turn()
 
     def flush(self) -> None:
-        """Write down what is held back."""
+        """Write down what is held back; return once all is."""
+        self._finish()
         if self._buffer:
             self.place(self._buffer)
             self._buffer = []
             self._bytes = 0
 
+    def _take(self, job: NewJob) -> None:
+        if isinstance(self._buffer, Sheet):
+            if self._buffer.take(job):
+                return
+            self._buffer = list(self._buffer)
+        self._buffer.append(job)
+
+    def _begin(self, pattern: NewJob, row: Row) -> None:
+        """Begin a sheet with a row, or go on without one: what is held back may be of other kinds.
+
+        The first job of a kind comes as a job, since it passed every check by itself.
+        """
+        sheet = Sheet(pattern)
+        if len(self._buffer) > 1 or not all(sheet.take(one) for one in self._buffer):
+            self._take(job_of(pattern, row))
+            return
+        sheet.rows.append(row)
+        self._buffer = sheet
+
+    def _turn(self) -> None:
+        """Let the full page be written down by another thread, once the one before is."""
+        self._where()
+        self._finish()
+        self._writing, self._buffer, self._bytes = Writing(self._buffer, self.place), [], 0
+        self._writing.start()
+
+    def _finish(self) -> None:
+        """Wait for the page that is being written; one that could not be is held back again."""
+        if self._writing is None:
+            return
+        error = self._writing.wait()
+        if error is not None:
+            self._buffer = [*self._writing.page, *self._buffer]
+        self._writing = None
+        if error is not None:
+            raise error
+
     def digest_of(self, key: str) -> bytes | None:
         """Return the content that was added under a key."""
+        self._finish()
         for job in self._buffer:
             if job.key == key:
                 return job.digest
         found = self.store.jobs.lookup(self.run_id, [key]).get(key)
         return found[-1].digest if found else None
 
-    def place(self, new: Sequence[NewJob]) -> None:
-        """Bring jobs into the run; somebody who adds the same at the same time is no obstacle."""
+    def place(self, new: Page, begun: Callable[[], object] = bool) -> None:
+        """Bring jobs into the run; somebody who adds the same at the same time is no obstacle.
+
+        ``begun`` is called where only rows are left to write.
+        """
         for _ in range(_TRIES):
             try:
-                self._merge(new)
+                self._merge(new, begun)
             except Taken:
                 self._is_empty = False
                 continue
@@ -151,13 +211,13 @@ class Draft:
             self._is_empty = store.runs.get(run_id).next_no == 0
         return self._place
 
-    def _merge(self, new: Sequence[NewJob]) -> None:
+    def _merge(self, new: Page, begun: Callable[[], object]) -> None:
         store, run_id = self._where()
-        if self._split != run_id and any(count_of(job.documents) for job in new):
+        if self._split != run_id and _is_split(new):
             store.runs.note_split(run_id)
             self._split = run_id
         if self._is_empty:
-            added = store.jobs.append(run_id, new)
+            added = store.jobs.append(run_id, new, begun=begun)
             self.seen.add_all(added.start, added.stop)
             return
         found = store.jobs.lookup(run_id, [job.key for job in new])
@@ -187,6 +247,11 @@ class Draft:
             return False
         self.seen.add(row.no)
         return True
+
+
+def _is_split(page: Page) -> bool:
+    """Say whether a document in parts is among the jobs; a sheet has none."""
+    return not isinstance(page, Sheet) and any(count_of(job.documents) for job in page)
 
 
 def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:

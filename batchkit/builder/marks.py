@@ -15,31 +15,35 @@ class Marks:
 
     def __init__(self) -> None:
         self._places = array("q", bytes(8 * _FIRST))
-        self._count = 0
+        self._last = _FIRST - 1
+        self._free = _FIRST // 2
 
     def add(self, mark: int) -> bool:
         """Take a number in; False if it was there."""
         mark = mark or 1  # 0 is an empty place
-        places = self._places
-        last = len(places) - 1
+        places, last = self._places, self._last
         at = mark & last
         while found := places[at]:
             if found == mark:
                 return False
             at = (at + 1) & last
         places[at] = mark
-        self._count += 1
-        if self._count * 2 > last:
+        self._free -= 1
+        if not self._free:
             self._grow()
         return True
 
     def _grow(self) -> None:
-        old = self._places
-        self._places = array("q", bytes(8 * 2 * len(old)))
-        self._count = 0
+        old, size = self._places, 2 * len(self._places)
+        places = self._places = array("q", bytes(8 * size))
+        last = self._last = size - 1
+        self._free = size // 2 - len(old) // 2
         for mark in old:
             if mark:
-                self.add(mark)
+                at = mark & last
+                while places[at]:
+                    at = (at + 1) & last
+                places[at] = mark
 
 
 class Bits:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from datetime import date
 
 import orjson
 
 from batchkit import pricing, requests
 from batchkit.builder.templates import Template
-from batchkit.making import maker
 from batchkit.store import NewJob
+from batchkit.store.sheets import Row
 
 Named = Callable[["str | None", bytes], str]
 """Gives a job its key: the user's own (None: derived from the content), and the content."""
@@ -17,54 +18,50 @@ Named = Callable[["str | None", bytes], str]
 _SLACK = 65_536
 """Bytes that a provider's ``check`` may count beyond what we count here."""
 
-_made = maker(NewJob)
 _MILLION = 1_000_000
 _MOST = 1_000
 
 
 class Mould:
     """Makes rows of one template out of prompts; every check that does not depend on the prompt
-    was made when the template was."""
+    was made when the template was. ``pattern`` is what the rows share."""
 
     def __init__(self, template: Template) -> None:
-        self._template = template
-        self._digest = requests.PromptDigest(template.data)
-        self._lane_model = template.lane_model
-        self._endpoint = template.provider.traits.endpoint
+        self._digest = requests.PromptDigest(template.data).of
         shared = 2 * len(orjson.dumps(template.data, default=str))
         self._longest = template.provider.limits.request_bytes - shared - _SLACK
+        self._line = template.line
+        self._tokens = template.tokens
         self._rates = _rates(template)
+        self.pattern = NewJob(
+            key="",
+            provider=template.provider.name,
+            model=template.lane_model,
+            endpoint=template.provider.traits.endpoint,
+            digest=b"",
+            template=template.data,
+            template_digest=template.digest,
+            own={},
+            documents=None,
+            metadata=None,
+            bytes=0,
+            tokens=0,
+            bound=None,
+        )
 
-    def row(self, prompt: str, key: str | None, named: Named) -> NewJob | None:
+    def row(self, prompt: str, key: str | None, named: Named) -> Row | None:
         """Return the row of a job; None, with nothing done, if the prompt wants a closer look."""
         try:
             written = orjson.dumps(prompt)
         except TypeError:  # half a character
             return None
-        if len(written) > self._longest or not prompt.strip():
+        size = len(written)
+        if size > self._longest or not prompt.strip():
             return None
-        template = self._template
-        size = len(prompt) if prompt.isascii() else len(prompt.encode())
-        tokens = template.tokens + size
-        digest = self._digest.of(written)
-        return _made(
-            named(key, digest),
-            template.provider.name,
-            self._lane_model,
-            self._endpoint,
-            digest,
-            template.data,
-            template.digest,
-            {"prompt": prompt},
-            None,
-            None,
-            template.line + len(written),
-            tokens,
-            self._bound(tokens),
-            0,
-            None,
-            f'{{"prompt":{written.decode()}}}',
-        )
+        tokens = self._tokens + (len(prompt) if prompt.isascii() else len(prompt.encode()))
+        digest = self._digest(written)
+        own = f'{{"prompt":{written.decode()}}}'
+        return named(key, digest), digest, own, self._line + size, tokens, self._bound(tokens)
 
     def _bound(self, tokens: int) -> int | None:
         if self._rates is None:
@@ -93,14 +90,22 @@ def _rates(template: Template) -> tuple[int | None, _Rate, _Rate] | None:
 
 
 class Moulds:
-    """The moulds of one builder, by what a job asks beside its prompt."""
+    """The moulds of one builder, by what a job asks beside its prompt.
+
+    Each holds for one day, since prices change, and with or without a cost limit.
+    """
 
     def __init__(self) -> None:
         self._made: dict[Hashable, Mould] = {}
         self._looked_at: set[Hashable] = set()
+        self._day: date | None = None
+        self._limited = False
 
-    def find(self, asked: Hashable) -> Mould | None:
+    def find(self, asked: Hashable, day: date, limited: bool) -> Mould | None:
         """Return the mould of jobs that ask the same; None before ``learn``, or without one."""
+        if day != self._day or limited is not self._limited:
+            self.forget()
+            self._day, self._limited = day, limited
         try:
             return self._made.get(asked)
         except TypeError:  # a response model that cannot be hashed

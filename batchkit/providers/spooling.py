@@ -94,7 +94,8 @@ def _count(path: Path, without: Sequence[bytes]) -> tuple[int, bool]:
     with path.open("rb") as file:
         for raw in file:
             last = raw
-            lines += bool(raw.strip()) and not any(mark in raw for mark in without)
+            if not raw.isspace() and not (without and any(mark in raw for mark in without)):
+                lines += 1
     return lines, bool(last.strip()) and not last.endswith(b"\n") and not _parses(last)
 
 

@@ -18,6 +18,7 @@ from batchkit.store.histories import Histories
 from batchkit.store.jobs import Jobs
 from batchkit.store.leases import Leases
 from batchkit.store.outlets import Outlet
+from batchkit.store.pages import Pages
 from batchkit.store.papers import Papers
 from batchkit.store.parts import Parts
 from batchkit.store.prefixes import Prefixes
@@ -59,6 +60,7 @@ class Store:
         """Where copies of documents lie; None on Postgres unless BATCHKIT_FILES_DIR says where."""
         self.runs = Runs(self.database)
         self.jobs = Jobs(self.database)
+        self.pages = Pages(self.database)
         self.surveys = Surveys(self.database)
         self.batches = Batches(self.database)
         self.prefixes = Prefixes(self.database)

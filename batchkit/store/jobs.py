@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import count, repeat
@@ -28,9 +28,10 @@ from batchkit.making import maker
 from batchkit.model import Json
 from batchkit.store import bulk, local
 from batchkit.store.database import Database, insert_new
-from batchkit.store.outlines import PAGE, Layout, Outline, laid_out, outlined
+from batchkit.store.outlines import PAGE, Layout, laid_out
 from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
+from batchkit.store.sheets import ROW, Sheet
 from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
 
 _KEYS = 500
@@ -63,12 +64,17 @@ class Jobs:
         return found
 
     def append(
-        self, run_id: int, new: Sequence[NewJob], replacing: Sequence[tuple[int, int]] = ()
+        self,
+        run_id: int,
+        new: Sequence[NewJob] | Sheet,
+        replacing: Sequence[tuple[int, int]] = (),
+        begun: Callable[[], object] = bool,
     ) -> range:
         """Add jobs behind the watermark; return their run-wide numbers, in order.
 
-        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction. Raises
-        Taken, and changes nothing, if a key is there already, or one of those is no draft now.
+        ``replacing`` are rows (lane_id, seq) of the draft that go in the same transaction;
+        ``begun`` is called where only rows are left to write. Raises Taken, and changes nothing,
+        if a key is there already, or one of those is no draft now.
         """
         if not new:
             return range(0)
@@ -77,9 +83,13 @@ class Jobs:
                 first = _numbers(connection, run_id, len(new))  # locks the run before its jobs
                 _still_drafts(connection, replacing)
                 local.remove(connection, replacing)
-                self._keep_templates(connection, run_id, new)
-                rows = self._placed(connection, run_id, new, first)
-                bulk.insert_rows(connection, jobs, _COLUMNS, rows, _ALIKE)
+                if isinstance(new, Sheet):
+                    self._append_sheet(connection, run_id, new, first, begun)
+                else:
+                    self._keep_templates(connection, run_id, new)
+                    rows = self._placed(connection, run_id, new, first)
+                    begun()
+                    bulk.insert_rows(connection, jobs, _COLUMNS, rows, _ALIKE)
         except IntegrityError as error:
             self._templates.clear()
             raise Taken from error
@@ -147,18 +157,6 @@ class Jobs:
         while at < hi:
             page = self._page(lane_id, at, hi)
             yield from page
-            if len(page) < PAGE:
-                return
-            at = page[-1].seq + 1
-
-    def outlines(self, lane_id: int, lo: int, hi: int) -> Iterator[list[Outline]]:
-        """Stream what ``span`` streams in pages, unread: JSON stays text."""
-        at = lo
-        while at < hi:
-            with self._database.read() as connection:
-                page = outlined(connection, lane_id, at, hi)
-            if page:
-                yield page
             if len(page) < PAGE:
                 return
             at = page[-1].seq + 1
@@ -286,6 +284,28 @@ class Jobs:
             self._templates.clear()
         self._templates[run_id, digest] = found
         return found
+
+    def _append_sheet(
+        self,
+        connection: Connection,
+        run_id: int,
+        sheet: Sheet,
+        first: int,
+        begun: Callable[[], object],
+    ) -> None:
+        pattern = sheet.pattern
+        lane = (pattern.provider, pattern.model, pattern.endpoint)
+        digest = pattern.template_digest
+        shared = {
+            "shelf": SHELF,
+            "run_id": run_id,
+            "revision": pattern.revision,
+            "template_id": self._template(connection, run_id, digest, pattern.template),
+        }
+        shared["lane_id"], seq = _grow(connection, run_id, lane, len(sheet))
+        rows = [(seq + at, first + at, *row) for at, row in enumerate(sheet.rows)]
+        begun()
+        bulk.insert_rows(connection, jobs, ("seq", "no", *ROW), rows, shared=shared)
 
     def _placed(
         self, connection: Connection, run_id: int, new: Sequence[NewJob], first: int

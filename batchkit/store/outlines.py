@@ -88,14 +88,19 @@ def laid_out(connection: Connection, lane_id: int, lo: int, hi: int) -> Layout:
     return Layout(lo, hi, None, ids)
 
 
-def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Outline]:
-    """Return the first of a lane's jobs of ``[lo, hi)`` that have not ended, in order."""
-    ended = (
+def ended(connection: Connection, lane_id: int, lo: int, hi: int) -> bool:
+    """Say whether any of a lane's jobs of ``[lo, hi)`` has ended."""
+    query = (
         select(attempts.c.seq)
         .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
         .where(attempts.c.seq >= lo, attempts.c.seq < hi)
         .limit(1)
     )
+    return connection.execute(query).first() is not None
+
+
+def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Outline]:
+    """Return the first of a lane's jobs of ``[lo, hi)`` that have not ended, in order."""
     query = (
         select(*_COLUMNS)
         .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
@@ -103,6 +108,6 @@ def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Out
         .order_by(jobs.c.seq)
         .limit(PAGE)
     )
-    if connection.execute(ended).first() is not None:  # it costs a look-up for each job
+    if ended(connection, lane_id, lo, hi):  # it costs a look-up for each job
         query = query.where(~local.has_final())
     return [Outline._make(row) for row in bulk.fetched(connection, query)]

@@ -19,12 +19,12 @@ from batchkit.packing import Filling, Reason
 from batchkit.providers import Provider
 from batchkit.spools import Spools, SpoolWriter, custom_id, new_token
 from batchkit.store import AccountRow, JobRow, LaneRow, Member, RunRow, Seal, Settled, Store
-from batchkit.store.outlines import Outline
+from batchkit.store.outlines import PAGE, Outline
+from batchkit.submitter.copying import Copier
 from batchkit.submitter.fitting import Fits, Fitting
 from batchkit.submitter.gates import Gate
 from batchkit.submitter.lending import Halted, Lender, Loans
 from batchkit.submitter.shares import Part, Shares
-from batchkit.submitter.stencils import Stencil, prompt_in, stencil_of
 from batchkit.weighing import Weight, weigh, weigh_attempt
 
 Pairs: TypeAlias = Iterable[tuple[JobRow, Member | None]]
@@ -94,7 +94,7 @@ class Cutter:
         self.shares = Shares(store, provider, account, pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
-        self._stencils: dict[int, Stencil | None] = {}
+        self._copier = Copier(store, provider, self._template)
 
     def smaller_than(self, size: int) -> None:
         """Cut below half of what was turned away as too large."""
@@ -216,8 +216,18 @@ class Cutter:
 
     def _take_range(self, load: _Load, writer: SpoolWriter) -> bool:
         """Take first attempts in order; False when the batch is full before the end."""
-        lane = load.lane
-        for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
+        at, end = load.lane.cursor, load.lane.released
+        while at < end:
+            stop = min(end, at + max(1, min(PAGE, load.filling.places)))
+            if not (
+                self._copied_all(load, at, stop, writer) or self._take_each(load, at, stop, writer)
+            ):
+                return False
+            at = stop
+        return True
+
+    def _take_each(self, load: _Load, lo: int, hi: int, writer: SpoolWriter) -> bool:
+        for page in self._store.pages.outlines(load.lane.id, lo, hi):
             for job in page:
                 if self._copied(load, job, writer):
                     load.end = job.seq + 1
@@ -229,7 +239,7 @@ class Cutter:
         """Take what fits, in order; what lies before it and does not is set aside."""
         lane, left = load.lane, len(fits.seqs)
         passed: list[int] = []
-        for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
+        for page in self._store.pages.outlines(lane.id, lane.cursor, lane.released):
             for job in page:
                 if job.seq not in fits.seqs:
                     passed.append(job.seq)
@@ -248,28 +258,24 @@ class Cutter:
 
     def _copied(self, load: _Load, job: Outline, writer: SpoolWriter) -> bool:
         """Take a job that is a prompt and nothing else, and fits; False leaves it to ``_take``."""
-        if job.documents is not None or load.counted or load.marks:
+        if load.counted or load.marks:
             return False
-        stencil = self._stencil(load.run, job.template_id)
-        prompt = None if stencil is None else prompt_in(job.own)
-        if stencil is None or prompt is None:
-            return False
-        line = stencil.line(custom_id(load.token, job.seq), prompt)
-        if load.filling.offer(len(line), job.bound, job.tokens) is not None:
+        line = self._copier.line(load.run, job, load.token)
+        if line is None or load.filling.offer(len(line), job.bound, job.tokens) is not None:
             return False
         writer.add(line)
         return True
 
-    def _stencil(self, run: RunRow, template_id: int) -> Stencil | None:
-        if template_id not in self._stencils:
-            if len(self._stencils) > 1_000:
-                self._stencils.clear()
-            template = self._template(template_id)
-            own = template.get("max_usd_per_job")
-            braked = own is not None or run.settings.max_usd_per_job is not None
-            made = None if braked else stencil_of(self._provider, template)
-            self._stencils[template_id] = made
-        return self._stencils[template_id]
+    def _copied_all(self, load: _Load, lo: int, hi: int, writer: SpoolWriter) -> bool:
+        """Take a page of such jobs, if all of them fit; False leaves them to ``_take_each``."""
+        if load.counted or load.marks:
+            return False
+        block = self._copier.block(load.run, load.lane.id, lo, hi, load.token)
+        if block is None or not load.filling.offer_all(block.sums):
+            return False
+        writer.add(block.lines, block.sums.jobs)
+        load.end = block.end
+        return True
 
     def _load(
         self, run: RunRow, lane: LaneRow, marks: Marks, part: Part, *, counted: bool = False

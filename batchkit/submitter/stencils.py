@@ -10,6 +10,7 @@ import orjson
 from batchkit import requests
 from batchkit.model import Json
 from batchkit.providers import Provider
+from batchkit.store.pages import Form
 
 _ID = "stencil-custom-id"
 _PROMPT = "stencil-prompt-7d1f0c"
@@ -35,6 +36,11 @@ class Stencil:
     def line(self, custom_id: str, prompt: bytes) -> bytes:
         """Return a line as ``Provider.encode`` writes it; ``prompt`` is its JSON."""
         return b"".join((self._head, custom_id.encode(), self._middle, prompt, self._tail))
+
+    def form(self, before_seq: str) -> Form:
+        """Return how the database writes such lines; custom ids are ``before_seq`` and a seq."""
+        head = self._head.decode() + before_seq
+        return Form(OWN, head, self._middle.decode(), self._tail.decode())
 
 
 def stencil_of(provider: Provider, prepared: Json) -> Stencil | None:

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.model import Limits
-from batchkit.packing import ENVELOPE, PER_LINE, Cut, Share, cut, cuts, plan, waves
+from batchkit.packing import (
+    ENVELOPE,
+    PER_LINE,
+    Cut,
+    Filling,
+    Share,
+    Sums,
+    cut,
+    cuts,
+    plan,
+    waves,
+)
 
 WIDE = Limits(requests=1_000, bytes=10_000_000, request_bytes=1_000_000, models="any")
 
@@ -64,6 +75,36 @@ def test_a_cut_holds_every_limit_and_one_more_job_would_not(
         assert made.reason == "end"
     assert made.bound == sum(b or 0 for b in bounds[: made.count])
     assert made.tokens == sum(tokens[: made.count])
+
+
+@given(jobs, jobs, limits, st.none() | st.integers(1, 30), maybe, maybe, maybe)
+def test_many_are_taken_at_once_where_each_would_be(
+    before, some, bound, items, budget, queue_room, memory
+):
+    rules = {"items_per_batch": items, "budget": budget, "queue_room": queue_room, "memory": memory}
+    one, all_ = Filling(bound, **rules), Filling(bound, **rules)
+    for job in before:
+        assert one.offer(*job) == all_.offer(*job)
+    sums = Sums(
+        jobs=len(some),
+        bytes=sum(size for size, _, _ in some),
+        longest=max((size for size, _, _ in some), default=0),
+        bound=sum(money or 0 for _, money, _ in some),
+        unpriced=sum(money is None for _, money, _ in some),
+        tokens=sum(tokens for *_, tokens in some),
+    )
+    stopped = [one.offer(*job) for job in some]
+    fit = not any(stopped)
+    assert all_.offer_all(sums) is (fit and bool(some))
+    if fit:
+        shown = [(it.count, it.bytes, it.bound, it.tokens, it.places) for it in (one, all_)]
+        assert shown[0] == shown[1]
+
+
+def test_what_has_a_share_of_a_queue_is_taken_one_by_one():
+    filling = Filling(WIDE, share=100)
+    assert not filling.offer_all(Sums(jobs=2, bytes=20, longest=10, bound=2, unpriced=0, tokens=2))
+    assert filling.count == 0
 
 
 @given(st.lists(st.integers(1, 150), max_size=60), limits)

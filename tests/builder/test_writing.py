@@ -1,0 +1,128 @@
+"""A page of jobs is written down by another thread; what goes wrong with it is heard of later."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from batchkit.builder.drafting import _MOST, Draft
+from batchkit.builder.writing import Page, Writing
+from batchkit.store import JobRow, Store
+from batchkit.store.sheets import Row, Sheet
+from tests.store.scenes import NOW, PROJECT, job
+
+PAGE: Page = [job("a")]
+
+
+def test_the_loop_goes_on_while_rows_are_written():
+    may_end, placed = threading.Event(), []
+
+    def place(page: Page, begun: Callable[[], object]) -> None:
+        begun()
+        assert may_end.wait(60)
+        placed.append((page, threading.current_thread().name))
+
+    writing = Writing(PAGE, place)
+    writing.start()
+    assert placed == []
+    may_end.set()
+    assert writing.wait() is None
+    assert placed == [(PAGE, "batchkit-draft")]
+
+
+def test_a_page_is_written_once_and_its_error_handed_over():
+    calls = []
+
+    def place(page: Page, begun: Callable[[], object]) -> None:
+        calls.append(page)
+        raise OSError("full")
+
+    writing = Writing(PAGE, place)
+    writing.start()
+    assert isinstance(writing.wait(), OSError)
+    assert calls == [PAGE]
+
+
+def test_without_a_thread_whoever_waits_writes_it():
+    placed = []
+    writing = Writing(PAGE, lambda page, begun: placed.append(threading.current_thread()))
+    assert writing.wait() is None
+    assert placed == [threading.current_thread()]
+
+
+def test_after_a_fork_the_child_does_not_wait_for_the_parents_thread():
+    placed = []
+    writing = Writing(PAGE, lambda page, begun: placed.append(page))
+    writing._claim.acquire()  # as the parent's thread had it
+    writing._pid -= 1
+    assert writing.wait() is None
+    assert placed == [PAGE]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "a.db")
+
+
+def row(number: int) -> Row:
+    return f"k{number}", number.to_bytes(16), '{"prompt":"a"}', 40, 10, 100
+
+
+def test_a_page_that_could_not_be_written_is_told_at_a_later_job_and_not_lost(
+    store: Store,
+):
+    run = store.runs.create(PROJECT, "night", {"max_attempts": 3}, NOW)
+    draft, pattern = Draft(lambda: (store, run.id)), job("", own={})
+    draft.add(job("first"))
+    draft.flush()
+    _rename(store, "jobs", "away")
+    told = []
+    for number in range(2 * _MOST + 10):
+        try:
+            draft.add_row(pattern, row(number))
+        except OperationalError:
+            told.append(number)
+    assert told[0] == 2 * _MOST - 1  # when the second page is full
+    with pytest.raises(OperationalError):
+        draft.flush()
+    _rename(store, "away", "jobs")
+    draft.flush()
+    keys = [one.key for one in _all(store, run.id)]
+    assert keys == ["first", *(f"k{number}" for number in range(2 * _MOST + 10))]
+    assert draft.added == len(keys)
+    assert all(number in draft.seen for number in range(len(keys)))
+
+
+def test_pages_of_one_kind_are_sheets_and_mixed_ones_keep_their_order(
+    store: Store,
+):
+    run = store.runs.create(PROJECT, "night", {"max_attempts": 3}, NOW)
+    draft = Draft(lambda: (store, run.id))
+    kinds = job("", own={}), job("", own={}, template={"n": 2}, template_digest=b"2" * 16)
+    draft.add(job("first", own={"prompt": "a"}))
+    for number in range(8):
+        draft.add_row(kinds[0], row(number))
+    assert isinstance(draft._buffer, Sheet)
+    for number in range(8, 40):
+        draft.add_row(kinds[number % 2], row(number))
+    draft.add(job("last", documents=[{"path": "a.pdf"}]))
+    draft.flush()
+    found = _all(store, run.id)
+    assert [one.key for one in found] == ["first", *(f"k{n}" for n in range(40)), "last"]
+    assert [one.no for one in found] == list(range(42))
+    assert [store.jobs.template(one.template_id).get("n") for one in found[9:41]] == [None, 2] * 16
+
+
+def _rename(store: Store, name: str, other: str) -> None:
+    with store.database.write() as connection:
+        connection.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
+
+
+def _all(store: Store, run_id: int) -> list[JobRow]:
+    (lane,) = store.jobs.lanes(run_id)
+    return store.jobs.pick(lane.id, range(lane.size))
