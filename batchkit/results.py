@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -93,7 +94,7 @@ class JobResult:
 
         ``pages`` and ``parts`` are there where there are any.
         """
-        data = {name: getattr(self, name) for name in _NAMES}
+        data = dict(zip(_NAMES, _VALUES(self), strict=True))
         data["parsed_response"] = plain(self.parsed_response)
         data["citations"] = [_citation_data(one) for one in self.citations]
         data["citation_mappings"] = {
@@ -123,12 +124,13 @@ class JobResult:
 
     def save_to_json(self, path: str | os.PathLike[str]) -> None:
         """Write it as one JSON file, whole or not at all; folders are made."""
-        replace_file(Path(path), written(self.to_dict()))
+        replace_file(path, written(self.to_dict()))
 
 
 _made = maker(JobResult)
 _SOMETIMES = ("pages", "parts", "cursor")
 _NAMES = tuple(one.name for one in fields(JobResult) if one.name not in _SOMETIMES)
+_VALUES = attrgetter(*_NAMES)
 
 
 def _citation_data(one: Citation) -> Json:
@@ -151,16 +153,41 @@ def written(data: Json) -> bytes:
     return orjson.dumps(data, option=options, default=str)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; whoever reads meanwhile sees the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".batchkit-{os.getpid()}-{threading.get_ident()}.part"
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all; whoever reads meanwhile sees the old one. Folders are made.
+
+    Plain calls, since a run has a million of them: beside what the disk does they cost nothing.
+    """
+    folder = os.path.dirname(path)
+    part = os.path.join(folder, f".batchkit-{os.getpid()}-{threading.get_ident()}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        _write(part, content)
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        _write(part, content)
+    try:
+        os.replace(part, path)
     except OSError:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write a file; none is left where the disk refuses."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        while content:
+            content = content[os.write(file, content) :]
+    except OSError:
+        _remove(path)
+        raise
+    finally:
+        os.close(file)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def cursor_text(answer: Answer) -> str | None:

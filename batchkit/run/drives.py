@@ -110,7 +110,7 @@ class Driver:
 
     def write_files(self, folder: ResultsFolder) -> None:
         """Bring the files of ``results_dir`` up to date; a full disk is said and stops nothing."""
-        self._progress(Wanted(), folder).begin()
+        self._progress(Wanted(), folder, threading.Event()).begin()
 
     def command(self, name: str = "resume") -> str:
         """Return what to type to go on with the run, from this folder."""
@@ -132,7 +132,7 @@ class Driver:
         max_wait: float | None,
         once: bool,
     ) -> Ending:
-        progress = self._progress(wanted, folder)
+        progress = self._progress(wanted, folder, stop)
         engine = Engine(
             self._store,
             clock=self._clock,
@@ -152,7 +152,9 @@ class Driver:
         progress.end()
         return ending
 
-    def _progress(self, wanted: Wanted, folder: ResultsFolder | None) -> Progress:
+    def _progress(
+        self, wanted: Wanted, folder: ResultsFolder | None, stop: threading.Event
+    ) -> Progress:
         return Progress(
             self._store,
             self._run_id,
@@ -160,6 +162,7 @@ class Driver:
             clock=self._clock,
             console=self._console,
             folder=folder,
+            stop=stop,
         )
 
     def _announce(self) -> None:

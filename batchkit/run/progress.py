@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
 from typing import TypeAlias
 
 from batchkit.clock import Clock
@@ -38,13 +39,16 @@ class Progress:
         clock: Clock,
         console: Console,
         folder: ResultsFolder | None,
+        stop: Event,
     ) -> None:
+        """Once ``stop`` is set, no more files are written than a second or so takes."""
         self._store = store
         self._run_id = run_id
         self._wanted = wanted
         self._clock = clock
         self._console = console
         self._folder = folder
+        self._stop = stop
         self._gauge = Gauge(store, run_id, clock)
         self._collected: int | None = None
         self._has_refused = False
@@ -95,8 +99,8 @@ class Progress:
         self._collected = collected
         try:
             if mend:
-                self._folder.mend()
-            self._folder.update()
+                self._folder.mend(self._stop.is_set)
+            self._folder.update(self._stop.is_set)
         except OSError as error:
             self._refused(self._folder, error)
 

@@ -70,7 +70,7 @@ class Convoy:
 
     def _driven(self, handles: list[BatchRun], ids: list[int], *, once: bool, lines: bool) -> None:
         stop = threading.Event()
-        told = [self._progress(*pair, lines) for pair in zip(handles, ids, strict=True)]
+        told = [self._progress(*pair, lines, stop) for pair in zip(handles, ids, strict=True)]
         for progress in told:
             progress.begin()
 
@@ -95,7 +95,9 @@ class Convoy:
             "Detaching: the call in hand is finished first. Ctrl-C again leaves at once.", "error"
         )
 
-    def _progress(self, handle: BatchRun, run_id: int, lines: bool) -> Progress:
+    def _progress(
+        self, handle: BatchRun, run_id: int, lines: bool, stop: threading.Event
+    ) -> Progress:
         given = self._store.runs.get(run_id).settings.results_dir
         return Progress(
             self._store,
@@ -104,4 +106,5 @@ class Convoy:
             clock=self._clock,
             console=self._console,
             folder=None if given is None else ResultsFolder(handle, given),
+            stop=stop,
         )

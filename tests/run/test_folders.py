@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -9,10 +12,17 @@ from pathlib import Path
 import orjson
 import pytest
 
-from batchkit.export.folders import MARKER, Names, file_name, own_folder, write_results
+from batchkit.export.folders import (
+    MARKER,
+    Names,
+    ResultsFolder,
+    file_name,
+    own_folder,
+    write_results,
+)
 from batchkit.results import JobResult
 from batchkit.testing import Course
-from tests.run.scenes import Scene
+from tests.run.scenes import Invoice, Scene, asking
 
 
 def names(folder: Path) -> list[str]:
@@ -220,10 +230,112 @@ def test_two_keys_never_share_a_file(lite: Scene, tmp_path: Path) -> None:
 
 def test_a_name_stays_with_its_key(tmp_path: Path) -> None:
     first = Names(tmp_path)
-    path = first.path("A")
-    path.write_text('{"key": "A"}')
+    name = first.name("A")
+    (tmp_path / name).write_text('{"key": "A"}')
 
-    assert first.path("A") == path
-    assert first.path("a") != path
-    assert Names(tmp_path).path("A") == path
-    assert Names(tmp_path).path("a").name != "a.json"
+    assert first.name("A") == name
+    assert first.name("a") != name
+    assert Names(tmp_path).name("A") == name
+    assert Names(tmp_path).name("a") != "a.json"
+
+
+def test_a_small_letters_name_is_not_given_to_capitals(tmp_path: Path) -> None:
+    """Also where the file of the small letters went meanwhile."""
+    first = Names(tmp_path)
+    (tmp_path / first.name("a")).write_text('{"key": "a"}')
+    capital = first.name("A")
+    (tmp_path / capital).write_text('{"key": "A"}')
+    (tmp_path / "a.json").unlink()
+
+    assert capital != "A.json"
+    assert first.name("A") == capital
+    assert Names(tmp_path).name("A") == capital
+    assert Names(tmp_path).name("a") == "a.json"
+
+
+def test_a_key_in_dots_keeps_its_suffix(tmp_path: Path) -> None:
+    """Its name is as long as one without."""
+    key = "." * 11 + "abc"
+    assert Names(tmp_path).name(key) == file_name(key) != f"{key}.json"
+
+
+def test_who_is_told_to_leave_goes_on_from_there_the_next_time(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run = scene.start(list("abcde")).execute()
+    monkeypatch.setattr("batchkit.export.folders._PAGE", 2)
+    told = iter([False, True])
+
+    assert ResultsFolder(run, out).update(lambda: next(told)) == 4
+    assert len(names(out)) == 4
+    kept = (out / "a.json").stat().st_mtime_ns
+    assert write_results(run, out) == 1
+    assert names(out) == [f"{key}.json" for key in "abcde"]
+    assert (out / "a.json").stat().st_mtime_ns == kept
+
+
+def test_who_is_told_to_leave_while_mending_mends_the_rest_the_next_time(
+    lite: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run = lite.start(list("abcd")).execute()
+    write_results(run, out)
+    for key in "abcd":
+        (out / f"{key}.json").unlink()
+    monkeypatch.setattr("batchkit.export.folders._PAGE", 2)
+
+    assert ResultsFolder(run, out).mend(lambda: True) == 2
+    assert ResultsFolder(run, out).mend() == 2
+    assert names(out) == [f"{key}.json" for key in "abcd"]
+
+
+def test_a_disk_that_fills_up_in_the_middle_leaves_whole_files_and_is_gone_on_with(
+    lite: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    run = lite.start(list("abcde")).execute()
+    monkeypatch.setattr("batchkit.export.folders._PAGE", 2)
+    whole, wrote = os.write, 0
+
+    def full(file: int, content: bytes) -> int:
+        nonlocal wrote
+        wrote += 1
+        if wrote == 5:  # three files, the cursor after the second of them, and half a file
+            return whole(file, content[:10])
+        if wrote == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(file, content)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_results(run, out)
+    assert names(out) == ["a.json", "b.json", "c.json"]
+
+    monkeypatch.setattr(os, "write", whole)
+    assert write_results(run, out) == 3  # c once more
+    assert sorted(files(out).values()) == list("abcde")
+
+
+def test_a_file_says_all_there_is_of_any_end_in_the_order_of_the_fields(
+    scene: Scene, tmp_path: Path
+) -> None:
+    scene.invalid("b")
+    run = scene.start(
+        list("ab"), template=asking(Invoice), results_dir=str(tmp_path / "out")
+    ).execute()
+    scene.add(["c"])
+    scene.open()
+    run.cancel()
+    run.resume()
+
+    found = {one.key: one for one in run.iter_results(response_model=Invoice)}
+    assert [found[key].state for key in "abc"] == ["completed", "failed", "cancelled"]
+    for key, one in found.items():
+        every = [field.name for field in dataclasses.fields(one)]
+        data = {name: getattr(one, name) for name in every if name not in ("pages", "cursor")}
+        assert data.pop("parts") == []
+        if isinstance(one.parsed_response, Invoice):
+            data["parsed_response"] = one.parsed_response.model_dump(mode="json")
+        expected = orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        assert (tmp_path / "out" / f"{key}.json").read_bytes() == expected
