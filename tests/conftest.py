@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("bench")
 
 # Every commit waits for the disk: where a folder in memory has the room, tests stand there.
-_MEMORY = Path("/dev/shm")
-with suppress(OSError):
-    if shutil.disk_usage(_MEMORY).free > 4 * 2**30 and os.access(_MEMORY, os.W_OK):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+_MEMORY = postgres.memory()
+if _MEMORY is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 # What is started in the background (`nohup`, a job of a script) has SIGINT ignored, and so have
 # its children: the tests of Ctrl-C would press a key that nobody hears.
@@ -75,6 +73,15 @@ def no_network() -> Iterator[None]:
         for name in ("connect", "connect_ex"):
             patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
         patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing here speaks TLS, and every client of an SDK would read all that this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSL_CERT_FILE", raising=False)
+        patch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
         yield
 
 
@@ -125,7 +132,7 @@ def python() -> Path:
 def postgres_cluster() -> Iterator[postgres.Cluster]:
     """A Postgres server of this test process; where there is none, CI fails and others skip."""
     try:
-        cluster = postgres.start()
+        cluster = postgres.start(within=_MEMORY)
     except postgres.PostgresMissingError as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must test on Postgres: {missing}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import ssl
 import sys
 import threading
 from collections import Counter
@@ -187,8 +186,6 @@ def _live(task: dict[str, Any], into: int) -> None:
 
 def warm_up() -> None:
     """Load what is loaded when first used, so that a fork starts at once."""
-    context = ssl.create_default_context()
-    ssl.create_default_context = lambda *_, **__: context
     count_o200k("warm")
     nowhere = "http://127.0.0.1:9"
     for provider in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ HOUR = 3_600.0
 QUICK = {"batch_seconds": (12.0, 15.0)}
 FOUR = [f"document {n} is about matter {n * 7}" for n in range(4)]
 PROVIDERS = ("openai", "anthropic")
-_CONTEXT = ssl.create_default_context()
 pytestmark = pytest.mark.matrix
 
 ROUTES = {
@@ -191,12 +189,6 @@ def kept(record: Any, books: Books, fault: str, where: str, provider: str, url: 
     """Put a line into the table."""
     database = "sqlite" if url.startswith("sqlite") else "postgres"
     Line(fault, where, provider, database, books.twice, books.lost, books.over).keep(record)
-
-
-@pytest.fixture(autouse=True)
-def one_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read the certificates once: nothing here speaks TLS, and every client would."""
-    monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: _CONTEXT)
 
 
 def ids(troubles: Sequence[Trouble]) -> list[str]:
