@@ -9,8 +9,10 @@ once for the caller: values go to the driver as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -28,6 +30,8 @@ _VARIABLES = 30_000
 """SQLite takes 32,766 in a statement."""
 
 _SHORT = 100
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def insert_rows(
@@ -57,23 +61,29 @@ def insert_new_rows(
     rows: Sequence[Row],
     key: str,
     alike: Sequence[str] = (),
+    shared: Mapping[str, Any] = _NOTHING,
 ) -> None:
-    """Append rows, those aside whose ``key`` (a list of columns) is there already."""
+    """Append rows, those aside whose ``key`` (a list of columns) is there already.
+
+    ``shared`` are columns of one value in all rows, which do not hold it: numbers, booleans, None
+    and short words.
+    """
     if not rows:
         return
     if connection.dialect.name != "postgresql":
         conflict = f" ON CONFLICT ({key}) DO NOTHING"
-        _insert_many(connection, table, names, rows, alike, conflict)
+        _insert_many(connection, table, names, rows, alike, conflict, shared)
         return
     place, columns = _place(table), _quoted(names)
-    waiting = f"new_{table.name}"
+    waiting = f"new_{table.name}_{zlib.crc32(columns.encode()):x}"
     connection.exec_driver_sql(
-        f"CREATE TEMP TABLE IF NOT EXISTS {waiting} (LIKE {place}) ON COMMIT DELETE ROWS"
+        f"CREATE TEMP TABLE IF NOT EXISTS {waiting} ON COMMIT DELETE ROWS "
+        f"AS SELECT {columns} FROM {place} WITH NO DATA"
     )
-    _drop_defaults(connection, waiting, table, names)
     _copy(connection, f"COPY {waiting} ({columns}) FROM STDIN", rows)
+    values = ", ".join([*map(_literal, shared.values()), columns])
     connection.exec_driver_sql(
-        f"INSERT INTO {place} ({columns}) SELECT {columns} FROM {waiting} "
+        f"INSERT INTO {place} ({_quoted([*shared, *names])}) SELECT {values} FROM {waiting} "
         f"ON CONFLICT ({key}) DO NOTHING"
     )
     connection.exec_driver_sql(f"TRUNCATE {waiting}")
@@ -106,17 +116,6 @@ def words(value: str | None) -> str | None:
     return whole.replace("\0", "\ufffd")
 
 
-def _drop_defaults(
-    connection: Connection, waiting: str, table: Table, names: Sequence[str]
-) -> None:
-    """Let columns that are not copied be empty while they wait."""
-    for column in table.columns:
-        if column.name not in names and not column.nullable:
-            connection.exec_driver_sql(
-                f'ALTER TABLE {waiting} ALTER COLUMN "{column.name}" DROP NOT NULL'
-            )
-
-
 def _insert_many(
     connection: Connection,
     table: Table,
@@ -124,36 +123,48 @@ def _insert_many(
     rows: Sequence[Row],
     alike: Sequence[str],
     conflict: str,
+    shared: Mapping[str, Any] = _NOTHING,
 ) -> None:
     """Write what all rows share into the statement, and bind the rest of many rows at once."""
-    columns = list(zip(*rows, strict=True))
-    marks = [
-        (_literal(column) if name in alike else None) or "?"
-        for name, column in zip(names, columns, strict=True)
-    ]
-    bound = [column for column, mark in zip(columns, marks, strict=True) if mark == "?"]
-    one = f"({', '.join(marks)})"
-    insert = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES "
-    step = max(1, min(_ROWS, _VARIABLES // max(1, len(bound))))
-    left = list(zip(*bound, strict=True))
-    for at in range(0, len(left), step):
-        some = left[at : at + step]
+    if alike:
+        shared, names, rows = _apart(names, rows, alike, shared)
+    one = f"({', '.join([*map(_literal, shared.values()), *('?' for _ in names)])})"
+    insert = f"INSERT INTO {table.name} ({_quoted([*shared, *names])}) VALUES "
+    step = max(1, min(_ROWS, _VARIABLES // max(1, len(names))))
+    for at in range(0, len(rows), step):
+        some = rows[at : at + step]
         statement = f"{insert}{', '.join([one] * len(some))}{conflict}"
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
 
 
-def _literal(column: Sequence[Any]) -> str | None:
-    """Return how SQL writes the value that all rows have; None if they differ, or it is long."""
+def _apart(
+    names: Sequence[str], rows: Sequence[Row], alike: Sequence[str], shared: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Sequence[str], Sequence[Row]]:
+    """Take the columns of one short value out of the rows; rows keep at least one column."""
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    found = {name: columns[name][0] for name in alike if _is_one(columns[name])}
+    left = [name for name in names if name not in found]
+    kept = list(zip(*(columns[name] for name in left), strict=True))
+    return {**shared, **found}, left, kept
+
+
+def _is_one(column: Sequence[Any]) -> bool:
+    """Say whether all rows have the same, and a statement can hold it."""
     value = column[0]
     if column.count(value) != len(column):
-        return None
+        return False
+    if not isinstance(value, str):
+        return value is None or isinstance(value, int)
+    return len(value) <= _SHORT and value.isascii() and "\0" not in value
+
+
+def _literal(value: Any) -> str:
+    """Return how SQL writes a number, a boolean, a short word or None."""
     if value is None:
         return "NULL"
-    if isinstance(value, int):
-        return str(int(value))
-    if not isinstance(value, str) or len(value) > _SHORT or not value.isascii() or "\0" in value:
-        return None
-    return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)
 
 
 def _place(table: Table) -> str:
