@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, exists, func, null, or_, select, update
@@ -11,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import CostKind, Json, Succeeded, Usage
 from batchkit.parts import shown
-from batchkit.store import bulk, local, readings
+from batchkit.store import ahead, bulk, local, readings
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
 from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
@@ -111,14 +112,24 @@ class Answers:
         keys: Sequence[str] | None = None,
     ) -> Iterator[Answer]:
         """Stream ended jobs by (collected_no, seq), which is gap-free and in commit order."""
-        at = after or (0, -1)
-        while True:
-            with self._database.read() as connection:
-                page, at, is_last = readings.page(connection, run_id, at, states, keys)
-                answers = with_earlier(connection, page)
+        first = after or (0, -1), readings.FIRST
+        read = partial(self._page, run_id, states, keys)
+        for answers in ahead.pages(read, first):
             yield from answers
-            if is_last:
-                return
+
+    def _page(
+        self,
+        run_id: int,
+        states: Sequence[str] | None,
+        keys: Sequence[str] | None,
+        place: tuple[readings.Cursor, int],
+    ) -> ahead.Read[Answer, tuple[readings.Cursor, int]]:
+        with self._database.read() as connection:
+            page = readings.page(connection, run_id, *place, states, keys)
+            answers = page.answers
+            if page.several:
+                answers = iter(with_earlier(connection, list(answers)))
+        return answers, None if page.is_last else (page.after, page.next_size)
 
     def waiting(self, run_id: int) -> Iterator[Answer]:
         """Stream released jobs that have not ended, in order of adding.

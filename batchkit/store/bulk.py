@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Executable, Select, Table, Text, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
 from batchkit.store.tables import SCHEMA
@@ -101,6 +101,20 @@ def fetched(connection: Connection, query: Executable) -> list[tuple[Any, ...]]:
         return rows
     finally:
         result.close()
+
+
+def gathered(connection: Connection, query: Select[Any]) -> tuple[list[list[Any]], int]:
+    """Return all rows of a query by columns, and how long they are as the JSON they came in.
+
+    Of numbers, texts and None: the database writes each column as one value. What a driver does for
+    a value, and SQLite's waiting for Python's lock after a row, is done once for all of them.
+    """
+    is_postgres = connection.dialect.name == "postgresql"
+    array = func.json_agg if is_postgres else func.json_group_array
+    found = query.subquery()
+    written = connection.execute(select(*(cast(array(one), Text) for one in found.c))).one()
+    columns: list[list[Any]] = [orjson.loads(text or "[]") for text in written]
+    return columns, sum(len(text or "") for text in written)
 
 
 def json_text(value: Any) -> str | None:
