@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -123,9 +123,10 @@ class Answers:
         states: Sequence[str] | None,
         keys: Sequence[str] | None,
         place: tuple[readings.Cursor, int],
+        begun: Callable[[], None],
     ) -> ahead.Read[Answer, tuple[readings.Cursor, int]]:
         with self._database.read() as connection:
-            page = readings.page(connection, run_id, *place, states, keys)
+            page = readings.page(connection, run_id, *place, states, keys, begun)
             answers = page.answers
             if page.several:
                 answers = iter(with_earlier(connection, list(answers)))

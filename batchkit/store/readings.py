@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -80,8 +80,9 @@ def page(
     size: int,
     states: Sequence[str] | None,
     keys: Sequence[str] | None,
+    begun: Callable[[], None],
 ) -> Page:
-    """Return about ``size`` ended jobs behind a place."""
+    """Return about ``size`` ended jobs behind a place; ``begun`` as for ``bulk.gathered``."""
     found = _batches(connection, run_id, after)
     chosen = _few(found, size)
     if not chosen:
@@ -98,8 +99,10 @@ def page(
     known = {row.id: row for row in chosen}
     providers = _providers(connection, run_id)
     if len(chosen) == 1 or chosen[0].collected_no == after[0]:
-        return _of_one(connection, query, chosen[0], after, size, providers, more=len(found) > 1)
-    columns, weight = bulk.gathered(connection, query.where(attempts.c.batch_id.in_(known)))
+        more = len(found) > 1
+        return _of_one(connection, query, chosen[0], after, size, providers, begun, more=more)
+    query = query.where(attempts.c.batch_id.in_(known))
+    columns, weight = bulk.gathered(connection, query, begun)
     is_last = len(chosen) == len(found) < _MOST_BATCHES
     return _paged(columns, known, providers, (chosen[-1].collected_no, _END), is_last, weight)
 
@@ -123,13 +126,15 @@ def _of_one(
     after: Cursor,
     size: int,
     providers: dict[int, tuple[str, str]],
+    begun: Callable[[], None],
     *,
     more: bool,
 ) -> Page:
     """Page through one batch by its places."""
     at = after[1] if batch.collected_no == after[0] else -1
     query = query.where(attempts.c.batch_id == batch.id, attempts.c.seq > at)
-    columns, weight = bulk.gathered(connection, query.order_by(attempts.c.seq).limit(size))
+    query = query.order_by(attempts.c.seq).limit(size)
+    columns, weight = bulk.gathered(connection, query, begun)
     is_whole = len(columns[_SEQ]) < size
     end = _END if is_whole else max(columns[_SEQ])
     place, is_last = (batch.collected_no, end), is_whole and not more
