@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
 
 from batchkit.model import Code, Errored, Json, NotRun, Outcome, Succeeded, Unreadable
 from batchkit.schemas import Repeated, check, is_verbatim, json_span, repeated_key, restore
@@ -107,7 +108,7 @@ def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str
     Judged by ``answer_type`` where the program has it, else by the stored JSON Schema. Whatever a
     user's validator raises is a misfit, too.
     """
-    if answer_type is not None and fits_as_it_is(text, schema, answer_type) is not None:
+    if as_it_is(schema, answer_type)(text) is not None:
         return None
     try:
         value = parse_answer(text, schema)
@@ -147,22 +148,42 @@ def ready(schema: Json | None) -> Json | None:
     return None if schema is None else {**schema, "verbatim": is_verbatim(schema)}
 
 
-def fits_as_it_is(text: str, schema: Mapping[str, Any], answer_type: Any) -> Any:
-    """Return an answer of a ``ready`` schema as the user's class reads it; None for a closer look.
+def as_it_is(schema: Mapping[str, Any] | None, answer_type: Any) -> Callable[[str], Any]:
+    """Return what reads answers of a ``ready`` schema with the user's class, many of them.
 
-    The long way makes the same of it, and says what is wrong where something is.
+    It gives None for what wants a closer look: the long way makes the same of an answer, and says
+    what is wrong where something is.
     """
-    if not schema.get("verbatim"):
-        return None
-    try:
-        if "NaN" in text or "Infinity" in text:
-            orjson.loads(text)  # as numbers they are no JSON, though pydantic reads them
-        return answer_type.model_validate_json(text)
-    except Exception:  # noqa: BLE001 -- a user's own validator may raise anything
-        return None
+    if answer_type is None or schema is None or not schema.get("verbatim"):
+        return _nothing
+    read = _json_reader(answer_type)
+
+    def reads(text: str) -> Any:
+        try:
+            if "NaN" in text or "Infinity" in text:
+                orjson.loads(text)  # as numbers they are no JSON, though pydantic reads them
+            return read(text)
+        except Exception:  # noqa: BLE001 -- a user's own validator may raise anything
+            return None
+
+    return reads
 
 
-def is_plain(outcome: Outcome) -> bool:
+def _nothing(_text: str) -> None:
+    return None
+
+
+def _json_reader(answer_type: Any) -> Callable[[str], Any]:
+    """Return a class's ``model_validate_json``, or what that calls where it is pydantic's own."""
+    read: Callable[[str], Any] = answer_type.model_validate_json
+    validator = getattr(answer_type, "__pydantic_validator__", None)
+    is_own = getattr(read, "__func__", None) is not BaseModel.model_validate_json.__func__  # type: ignore[attr-defined]
+    if is_own or not isinstance(validator, SchemaValidator):  # not yet built, or watched by plugins
+        return read
+    return validator.validate_json
+
+
+def is_plain(outcome: Outcome) -> TypeGuard[Succeeded]:
     """Say whether an outcome is a text that came to its end and nothing else, at a known usage.
 
     If it fits its schema, its verdict is ``completed``.

@@ -167,6 +167,8 @@ def cost(usage: Usage, price: Price) -> int:
     """
     at = _tier(price, usage.input_tokens)
     hour = usage.cache_write_1h_tokens
+    if not (usage.cached_tokens or usage.cache_write_tokens or hour):
+        return -(-(usage.input_tokens * at.input + usage.output_tokens * at.output) // _MILLION)
     short = max(0, usage.cache_write_tokens - hour)
     fresh = max(0, usage.input_tokens - usage.cached_tokens - short - hour)
     total = (

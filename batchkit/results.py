@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
@@ -24,8 +24,8 @@ from batchkit.documents import ranges
 from batchkit.errors import ValidationError
 from batchkit.making import maker
 from batchkit.model import Citation, Code, JobState, Json
-from batchkit.money import optional_dollars
-from batchkit.outputs import fits_as_it_is, misfit, parse_answer, ready, typed
+from batchkit.money import dollars
+from batchkit.outputs import as_it_is, misfit, parse_answer, ready, typed
 from batchkit.schemas import fingerprint
 from batchkit.store import Answer, RunRow, Store
 
@@ -211,11 +211,15 @@ def cursor_place(after: str | JobResult | None) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What one template's answers are read as: ``schema`` None means text."""
+    """What one template's answers are read as: ``schema`` None means text.
+
+    ``reads`` is ``outputs.as_it_is`` of it.
+    """
 
     schema: Json | None
-    kind: Any = None
-    model: str | None = None
+    kind: Any
+    model: str | None
+    reads: Callable[[str], Any]
 
 
 class Reader:
@@ -240,86 +244,78 @@ class Reader:
 
     def result(self, answer: Answer) -> JobResult:
         """Return one job as a value."""
-        form = self._form(answer.template_id, answer.asked_id)
+        place = answer.template_id, answer.asked_id
+        form = self._forms.get(place) or self._form(*place)
         parsed, problem = _parsed(answer, form)
-        cited = (
-            [placed(one, answer.documents) for one in answer.citations] if answer.citations else []
-        )
+        files, cost = answer.documents or (), answer.cost
+        cited = [placed(one, files) for one in answer.citations] if answer.citations else []
         is_read = form.schema is not None and parsed is not None
-        return _made(
-            job_id=f"{self._run.uid}-{answer.no}",
-            key=answer.key,
-            state=str(answer.state),
-            raw_response=answer.answer,
-            parsed_response=parsed,
-            citations=cited,
-            citation_mappings=mapped(answer.answer or "", cited) if is_read and cited else {},
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            cached_tokens=answer.cached_tokens,
-            cache_write_tokens=answer.cache_write_tokens,
-            reasoning_tokens=answer.reasoning_tokens,
-            cost_usd=optional_dollars(answer.cost),
-            error=problem or answer.error,
-            error_code=Code.INVALID_OUTPUT.value if problem else answer.code,
-            batch_id=answer.batch_ref,
-            model=answer.model or form.model,  # a lane of many models has none
-            source=_joined(answer, "path"),
-            source_sha256=_joined(answer, "sha256"),
-            attempts=answer.attempts,
-            finish_reason=answer.finish,
-            reused_from=answer.reused_from,
-            metadata=answer.metadata,
-            pages=_pages(answer),
-            parts=[],
-            cursor=cursor_text(answer),
+        return _made(  # in the order of the fields: names would cost as much as the values
+            f"{self._run.uid}-{answer.no}",
+            answer.key,
+            str(answer.state),
+            answer.answer,
+            parsed,
+            cited,
+            mapped(answer.answer or "", cited) if is_read and cited else {},
+            answer.input_tokens,
+            answer.output_tokens,
+            answer.cached_tokens,
+            answer.cache_write_tokens,
+            answer.reasoning_tokens,
+            None if cost is None else dollars(cost),
+            problem or answer.error,
+            Code.INVALID_OUTPUT.value if problem else answer.code,
+            answer.batch_ref,
+            answer.model or form.model,  # a lane of many models has none
+            _joined(files, "path") if files else None,
+            _joined(files, "sha256") if files else None,
+            answer.attempts,
+            answer.finish,
+            answer.reused_from,
+            answer.metadata,
+            _pages(files[0]) if files else None,
+            [],
+            cursor_text(answer),
         )
 
     def _form(self, template_id: int, asked_id: int | None) -> _Form:
-        form = self._forms.get((template_id, asked_id))
-        if form is None:
-            template = self._store.jobs.template(template_id)
-            if asked_id is not None:
-                asked = self._store.jobs.template(asked_id)
-                template = {**template, "schema": reading_schema(template, asked)}
-            form = self._forms[template_id, asked_id] = self._made(template)
+        template = self._store.jobs.template(template_id)
+        if asked_id is not None:
+            asked = self._store.jobs.template(asked_id)
+            template = {**template, "schema": reading_schema(template, asked)}
+        form = self._forms[template_id, asked_id] = self._made(template)
         return form
 
     def _made(self, template: Json) -> _Form:
         schema = ready(template.get("schema"))
         model: str | None = template.get("model")
-        if self._given is not None:
-            return _Form(schema or _NO_SCHEMA, self._given, model)
-        if schema is None:
-            return _Form(None, None, model)
-        kind = loaded(template.get("response_model"), self._models)
-        return _Form(schema, kind if is_same(kind, schema) else None, model)
+        kind = self._given
+        if kind is not None:
+            schema = schema or _NO_SCHEMA
+        elif schema is not None:
+            found = loaded(template.get("response_model"), self._models)
+            kind = found if is_same(found, schema) else None
+        return _Form(schema, kind, model, as_it_is(schema, kind))
 
 
-def _joined(answer: Answer, name: str) -> str | None:
-    if not answer.documents:
-        return None
-    return "; ".join(str(one[name]) for one in answer.documents if one.get(name)) or None
+def _joined(files: Sequence[Json], name: str) -> str | None:
+    return "; ".join(str(one[name]) for one in files if one.get(name)) or None
 
 
-def _pages(answer: Answer) -> str | None:
+def _pages(first: Json) -> str | None:
     """Return which pages were sent of a PDF; None for the whole of one that is not split."""
-    if not answer.documents:
-        return None
-    one = answer.documents[0]
-    if one.get("parts") is None:
-        return one.get("selection")
-    return one.get("selection") or ranges.written(f"1-{one['pages']}")
+    if first.get("parts") is None:
+        return first.get("selection")
+    return first.get("selection") or ranges.written(f"1-{first['pages']}")
 
 
 def _parsed(answer: Answer, form: _Form) -> tuple[Any, str | None]:
     """Return the typed answer, or why this program cannot type it."""
     if answer.state != JobState.COMPLETED or answer.answer is None or form.schema is None:
         return None, None
-    if form.kind is not None:
-        read = fits_as_it_is(answer.answer, form.schema, form.kind)
-        if read is not None:
-            return read, None
+    if (read := form.reads(answer.answer)) is not None:
+        return read, None
     try:
         value = parse_answer(answer.answer, form.schema)
         return value if form.kind is None else typed(value, form.kind), None

@@ -14,7 +14,7 @@ from batchkit import caching, documents, outputs, pricing, rawfiles, requests, s
 from batchkit.caching import Warmth
 from batchkit.collector.cases import Case, Lines, row_of, usage_of
 from batchkit.collector.forms import Forms
-from batchkit.collector.plain import Placed, are_judged_by_class, parted, rows_of
+from batchkit.collector.plain import are_judged_by_class, parted, rows_of
 from batchkit.errors import (
     ProviderError,
     ProviderGarbled,
@@ -242,7 +242,7 @@ class Collector:
             if jobs:
                 self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
             if plain:
-                self._settle_plain(case, plain, placed, layout, watch)
+                self._settle_plain(case, plain, layout, watch)
         watch.over()
         return lines
 
@@ -256,17 +256,16 @@ class Collector:
     def _settle_plain(
         self,
         case: Case,
-        seqs: Sequence[int],
-        placed: Placed,
+        plain: Mapping[int, Succeeded],
         layout: Layout | None,
         watch: Watch,
     ) -> None:
         """Settle plain answers; those that do not fit are judged as all others are."""
-        if are_judged_by_class(seqs, layout, self._forms):
-            watch.together(seqs)
-        rows, misfits = rows_of(seqs, placed, layout, self._forms)
+        if are_judged_by_class(plain, layout, self._forms):
+            watch.together(plain)
+        rows, misfits = rows_of(plain, layout, self._forms)
         jobs = self._jobs(case, misfits)
-        judged = [self._settled(case, job, placed[job.seq]) for job in jobs]
+        judged = [self._settled(case, job, plain[job.seq]) for job in jobs]
         self._store.answers.settle(case.batch, judged, rows)
 
     def _settle(self, case: Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:

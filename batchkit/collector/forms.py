@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ _MOST = 1_000
 class Form:
     """One template: as it is stored, ``ready`` for many answers, its price, the user's class.
 
-    ``kind`` is None where this program does not have the class, or has another one by now.
+    ``kind`` is None where this program does not have the class, or has another one by now;
+    ``reads`` is ``outputs.as_it_is`` of it.
     """
 
     template: Json
     ready: Json
     price: Price | None
     kind: Any
+    reads: Callable[[str], Any]
 
 
 class Forms:
@@ -48,7 +50,9 @@ class Forms:
 
     def _made(self, template: Json) -> Form:
         ready = {**template, "schema": outputs.ready(template.get("schema"))}
-        return Form(template, ready, requests.price_of(template), self._kind(template))
+        kind = self._kind(template)
+        reads = outputs.as_it_is(ready["schema"], kind)
+        return Form(template, ready, requests.price_of(template), kind, reads)
 
     def _kind(self, template: Json) -> Any:
         """Return the user's class if this program has it and it is still the one that was asked."""

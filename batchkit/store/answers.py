@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, exists, func, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from batchkit.model import Json, Succeeded, Usage
+from batchkit.model import CostKind, Json, Succeeded, Usage
 from batchkit.parts import shown
-from batchkit.store import bulk, local, readings
+from batchkit.store import ahead, bulk, local, readings
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
 from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
@@ -30,23 +31,23 @@ class Answers:
     def settle(
         self, batch: BatchRow, rows: Sequence[Settled], plain: Sequence[bulk.Row] = ()
     ) -> None:
-        """Append outcomes of a batch, ``plain`` as ``plain_row`` made them; what is there stays.
+        """Append outcomes of a batch, ``plain`` as ``plain_row`` makes them; what is there stays.
 
         No money moves and no state changes: that is ``Batches.collect``. A job that has ended
         elsewhere meanwhile (``test`` tried it out) keeps that end: this outcome is paid for and
         kept, but is not final.
         """
-        values = [*plain, *map(_values, rows)]
-        if not values:
+        if not (rows or plain):
             return
+        values = list(map(_values, rows))
         try:
             with self._database.write() as connection:
-                _append(connection, batch, values, set())
+                _append(connection, batch, values, plain, set())
         except IntegrityError:
             with self._database.write() as connection:
-                seqs = [value[0] for value in values]
+                seqs = [value[0] for value in (*values, *plain)]
                 over = local.ended(connection, batch.lane_id or 0, seqs)
-                _append(connection, batch, values, over)
+                _append(connection, batch, values, plain, over)
 
     def settled(self, batch_id: int, seqs: Sequence[int]) -> set[int]:
         """Return those of the places that have their outcome in a batch already."""
@@ -62,7 +63,7 @@ class Answers:
             func.count(),
             func.coalesce(func.sum(attempts.c.input_tokens), 0),
             func.coalesce(func.sum(attempts.c.output_tokens), 0),
-        ).where(attempts.c.batch_id == batch_id, attempts.c.ran)
+        ).where(attempts.c.shelf == 0, attempts.c.batch_id == batch_id, attempts.c.ran)
         lost = ("result_missing", "result_lost", "unreadable")
         query = query.where(or_(attempts.c.code.is_(None), attempts.c.code.not_in(lost)))
         with self._database.read() as connection:
@@ -99,7 +100,7 @@ class Answers:
 
     def settled_count(self, batch_id: int) -> int:
         """Count the outcomes of a batch."""
-        query = select(func.count()).where(attempts.c.batch_id == batch_id)
+        query = select(func.count()).where(attempts.c.shelf == 0, attempts.c.batch_id == batch_id)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -111,14 +112,25 @@ class Answers:
         keys: Sequence[str] | None = None,
     ) -> Iterator[Answer]:
         """Stream ended jobs by (collected_no, seq), which is gap-free and in commit order."""
-        at = after or (0, -1)
-        while True:
-            with self._database.read() as connection:
-                page, at, is_last = readings.page(connection, run_id, at, states, keys)
-                answers = with_earlier(connection, page)
+        first = after or (0, -1), readings.FIRST
+        read = partial(self._page, run_id, states, keys)
+        for answers in ahead.pages(read, first):
             yield from answers
-            if is_last:
-                return
+
+    def _page(
+        self,
+        run_id: int,
+        states: Sequence[str] | None,
+        keys: Sequence[str] | None,
+        place: tuple[readings.Cursor, int],
+        begun: Callable[[], None],
+    ) -> ahead.Read[Answer, tuple[readings.Cursor, int]]:
+        with self._database.read() as connection:
+            page = readings.page(connection, run_id, *place, states, keys, begun)
+            answers = page.answers
+            if page.several:
+                answers = iter(with_earlier(connection, list(answers)))
+        return answers, None if page.is_last else (page.after, page.next_size)
 
     def waiting(self, run_id: int) -> Iterator[Answer]:
         """Stream released jobs that have not ended, in order of adding.
@@ -149,7 +161,7 @@ class Answers:
         """Return (key, error) of some attempts with this problem, the newest first."""
         query = (
             select(jobs.c.key, attempts.c.error)
-            .join(jobs, _job())
+            .join(jobs, readings.job())
             .where(attempts.c.run_id == run_id, attempts.c.code == code)
             .order_by(attempts.c.batch_id.desc(), attempts.c.seq)
             .limit(limit)
@@ -161,7 +173,7 @@ class Answers:
         """Return what the answers that a run holds now cost, in nano-dollars."""
         query = (
             select(func.coalesce(func.sum(attempts.c.cost), 0))
-            .join(jobs, _job())
+            .join(jobs, readings.job())
             .where(attempts.c.run_id == run_id, attempts.c.final)
             .where(attempts.c.state == "completed", jobs.c.superseded.is_(False))
         )
@@ -215,7 +227,7 @@ class Answers:
         """Return (lane_id, seq, key, code) of ended jobs, for a retry."""
         query = (
             select(attempts.c.lane_id, attempts.c.seq, jobs.c.key, attempts.c.code)
-            .join(jobs, _job())
+            .join(jobs, readings.job())
             .where(attempts.c.run_id == run_id, attempts.c.final)
             .join(batches, batches.c.id == attempts.c.batch_id)
             .where(attempts.c.state.in_(states), jobs.c.superseded.is_(False))
@@ -229,7 +241,11 @@ class Answers:
             return [tuple(row) for row in connection.execute(query)]
 
     def _unsettled_page(self, batch: BatchRow, after: int) -> list[JobRow]:
-        here = and_(attempts.c.batch_id == batch.id, attempts.c.seq == jobs.c.seq)
+        here = and_(
+            attempts.c.shelf == jobs.c.shelf,
+            attempts.c.batch_id == batch.id,
+            attempts.c.seq == jobs.c.seq,
+        )
         ended = attempts.alias("ended")
         query = (
             select(jobs)
@@ -244,8 +260,8 @@ class Answers:
                     ended.c.batch_id < batch.id,
                 ),
             )
-            .where(jobs.c.lane_id == batch.lane_id, jobs.c.seq > after)
-            .where(attempts.c.seq.is_(None), _in_batch(batch))
+            .where(jobs.c.shelf == batch.shelf, jobs.c.lane_id == batch.lane_id)
+            .where(jobs.c.seq > after, attempts.c.seq.is_(None), _in_batch(batch))
             .order_by(jobs.c.seq)
             .limit(_PAGE)
         )
@@ -269,16 +285,8 @@ def with_earlier(connection: Any, page: list[Answer]) -> list[Answer]:
     ]
 
 
-def _job() -> Any:
-    return and_(
-        jobs.c.shelf == attempts.c.shelf,
-        jobs.c.lane_id == attempts.c.lane_id,
-        jobs.c.seq == attempts.c.seq,
-    )
-
-
 def _final() -> Any:
-    return and_(_job(), attempts.c.final)
+    return and_(readings.job(), attempts.c.final)
 
 
 def _waiting(row: Any) -> Answer:
@@ -346,43 +354,62 @@ _SETTLED = (
     *("request_id", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"),
     *("reasoning_tokens", "cost", "cost_kind", "ran", "reused_from", "changes"),
 )
-_COLUMNS = ("shelf", "batch_id", "lane_id", "run_id", "final", *_SETTLED)
-
-
 _ALIKE = (
-    *("shelf", "batch_id", "lane_id", "run_id", "final", "attempt_no", "state", "code", "error"),
-    *("citations", "finish", "model", "cost_kind", "ran", "reused_from", "changes"),
+    *("final", "attempt_no", "state", "code", "error", "citations", "finish", "model", "cost_kind"),
+    *("ran", "reused_from", "changes"),
 )
 _STATE = _SETTLED.index("state")
 
+_PLAIN = (
+    *("seq", "answer", "model", "request_id", "input_tokens", "output_tokens", "cached_tokens"),
+    *("cache_write_tokens", "reasoning_tokens", "cost"),
+)
+_AS_PLAIN = {
+    "attempt_no": 1,
+    "state": "completed",
+    "finish": "stop",
+    "cost_kind": CostKind.EXACT.value,
+    "ran": True,
+}
+"""What all plain answers have in common, whatever batch they are of."""
+
 
 def _append(
-    connection: Connection, batch: BatchRow, rows: Sequence[bulk.Row], ended: set[int]
+    connection: Connection,
+    batch: BatchRow,
+    rows: Sequence[bulk.Row],
+    plain: Sequence[bulk.Row],
+    ended: Container[int],
 ) -> None:
-    """Append rows whose values stand in the order of ``_SETTLED``."""
-    place = (batch.shelf, batch.id, batch.lane_id, batch.run_id)
-    values = [
-        (*place, row[_STATE] != "again" and not (ended and row[0] in ended), *row) for row in rows
-    ]
+    """Append rows whose values stand in the order of ``_SETTLED``, ``plain`` ones in ``_PLAIN``'s.
+
+    Who is ``ended`` elsewhere gets no second final attempt.
+    """
+    place: Json = {
+        "shelf": batch.shelf,
+        "batch_id": batch.id,
+        "lane_id": batch.lane_id,
+        "run_id": batch.run_id,
+    }
     key = "shelf, batch_id, seq"
-    bulk.insert_new_rows(connection, attempts, _COLUMNS, values, key, _ALIKE)
+    values = [(row[_STATE] != "again" and row[0] not in ended, *row) for row in rows]
+    names = ("final", *_SETTLED)
+    bulk.insert_new_rows(connection, attempts, names, values, key, _ALIKE, place)
+    for final in (True, False):
+        some = [row for row in plain if (row[0] not in ended) is final]
+        shared = {**place, **_AS_PLAIN, "final": final}
+        bulk.insert_new_rows(connection, attempts, _PLAIN, some, key, shared=shared)
 
 
 def plain_row(seq: int, answered: Succeeded, used: Usage, cost: int | None) -> bulk.Row:
     """Return what ``settle`` appends for a first attempt that ended well.
 
-    That is an answer without citations, at a known usage.
+    That is an answer that came to its end, without citations, at a known usage.
     """
     words = bulk.words
     return (
         seq,
-        1,
-        "completed",
-        None,
-        None,
         words(answered.text),
-        None,
-        words(answered.finish),
         words(answered.model),
         words(answered.request_id),
         used.input_tokens,
@@ -391,10 +418,6 @@ def plain_row(seq: int, answered: Succeeded, used: Usage, cost: int | None) -> b
         used.cache_write_tokens,
         used.reasoning_tokens,
         cost,
-        "exact",
-        True,
-        None,
-        None,
     )
 
 

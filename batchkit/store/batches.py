@@ -410,20 +410,18 @@ class Batches:
             if batch.state not in move.sources or batch.lease_no != lease_no:
                 return False
             sealing.lock_run(connection, batch.run_id)
-            counts, cost, unknown = booking.counted(connection, batch)
-            again = booking.release_again(connection, batch)
-            number = booking.book(connection, batch, counts, cost, unknown, now)
-            codes = booking.codes_of(connection, batch)
+            sums = booking.counted(connection, batch)
+            again = booking.release_again(connection, batch) if sums.again else 0
             values = {
-                **counts,
-                "codes": codes,
+                **sums.counts,
+                "codes": sums.codes,
                 "again": again,
-                "cost": cost,
+                "cost": sums.cost,
                 "reserved": 0,
                 "collected_at": now,
+                "collected_no": booking.book(connection, batch, sums, now),
             }
-            values["collected_no"] = number
-            shown = {**counts, "again": again}
+            shown = {**sums.counts, "again": again}
             if not _move(connection, move, batch_id, lease_no, now, detail=shown, **values):
                 raise IllegalMove("a batch moved inside a locked transaction")
             close_if_done(connection, batch.run_id, now)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 
 from batchkit.errors import IllegalMove
 from batchkit.store import local
+from batchkit.store.readings import job
 from batchkit.store.rows import BatchRow
 from batchkit.store.tables import attempts, jobs, members, runs
 
@@ -45,55 +49,61 @@ def give_back(connection: Connection, batch: BatchRow) -> None:
     )
 
 
-def counted(connection: Connection, batch: BatchRow) -> tuple[dict[str, int], int, int]:
-    """Return a settled batch's ended jobs by state, its cost, and how many costs are unknown."""
-    counts = {"completed": 0, "failed": 0, "cancelled": 0}
-    cost = unknown = settled = 0
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a settled batch's outcomes add up to.
+
+    ``counts`` are its ended jobs by state, ``again`` those that go again; ``unknown`` outcomes have
+    no known ``cost``; ``codes`` counts the attempts that ran by what was wrong, "" is nothing.
+    """
+
+    counts: Mapping[str, int]
+    again: int
+    cost: int
+    unknown: int
+    codes: Mapping[str, int]
+
+
+def counted(connection: Connection, batch: BatchRow) -> Sums:
+    """Add a settled batch up, in one pass; raise IllegalMove if a job of it has no outcome."""
+    counts = Counter({"completed": 0, "failed": 0, "cancelled": 0})
+    codes = Counter[str]()
+    again = cost = unknown = settled = 0
+    kinds = (attempts.c.state, attempts.c.final, attempts.c.ran, attempts.c.code)
+    number, priced = func.count(), func.count(attempts.c.cost)
     rows = connection.execute(
-        select(
-            attempts.c.state,
-            attempts.c.final,
-            func.count(),
-            func.coalesce(func.sum(attempts.c.cost), 0),
-            func.count() - func.count(attempts.c.cost),
-        )
+        select(*kinds, number, func.coalesce(func.sum(attempts.c.cost), 0), number - priced)
         .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id)
-        .group_by(attempts.c.state, attempts.c.final)
+        .group_by(*kinds)
     )
-    for state, final, number, spent, unpriced in rows:
+    for state, final, ran, code, n, spent, unpriced in rows:
         if final:
-            counts[state] += int(number)
-        settled += int(number)
+            counts[state] += int(n)
+        if state == "again":
+            again += int(n)
+        if ran:
+            codes[code or ""] += int(n)
+        settled += int(n)
         cost += int(spent)
         unknown += int(unpriced)
     if settled != batch.count:
         raise IllegalMove(f"batch {batch.id} holds {batch.count} jobs and {settled} outcomes")
-    return _without_superseded(connection, batch, counts), cost, unknown
-
-
-def codes_of(connection: Connection, batch: BatchRow) -> dict[str, int]:
-    """Count the attempts that ran by what was wrong with them; "" is nothing."""
-    code = func.coalesce(attempts.c.code, "")
-    rows = connection.execute(
-        select(code, func.count())
-        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id, attempts.c.ran)
-        .group_by(code)
-    )
-    return {str(name): int(n) for name, n in rows}
+    return Sums(_without_superseded(connection, batch, counts), again, cost, unknown, dict(codes))
 
 
 def _without_superseded(
-    connection: Connection, batch: BatchRow, counts: dict[str, int]
+    connection: Connection, batch: BatchRow, counts: Mapping[str, int]
 ) -> dict[str, int]:
     revisions = connection.execute(
         select(runs.c.revisions).where(runs.c.id == batch.run_id)
     ).scalar_one()
     if not revisions:
-        return counts
+        return dict(counts)
     rows = connection.execute(
         select(attempts.c.state, func.count())
-        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
-        .where(attempts.c.batch_id == batch.id, attempts.c.final, jobs.c.superseded)
+        .join(jobs, job())
+        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id)
+        .where(attempts.c.final, jobs.c.superseded)
         .group_by(attempts.c.state)
     )
     old = {str(state): int(n) for state, n in rows}
@@ -113,8 +123,9 @@ def release_again(connection: Connection, batch: BatchRow) -> int:
             attempts.c.changes,
             func.coalesce(attempts.c.code, "again"),
         )
-        .join(jobs, and_(jobs.c.lane_id == attempts.c.lane_id, jobs.c.seq == attempts.c.seq))
-        .where(attempts.c.batch_id == batch.id, attempts.c.state == "again")
+        .join(jobs, job())
+        .where(attempts.c.shelf == batch.shelf, attempts.c.batch_id == batch.id)
+        .where(attempts.c.state == "again")
         .where(jobs.c.superseded.is_(False), ~local.has_final())
     )
     # The driver does not say how many rows an INSERT … SELECT made.
@@ -124,25 +135,18 @@ def release_again(connection: Connection, batch: BatchRow) -> int:
     return int(count)
 
 
-def book(
-    connection: Connection,
-    batch: BatchRow,
-    counts: dict[str, int],
-    cost: int,
-    unknown: int,
-    now: datetime,
-) -> int:
+def book(connection: Connection, batch: BatchRow, sums: Sums, now: datetime) -> int:
     """Move a collected batch's money and counts into its run; return its number in the order."""
     number = connection.execute(
         update(runs)
         .where(runs.c.id == batch.run_id)
         .values(
-            spent=runs.c.spent + cost,
+            spent=runs.c.spent + sums.cost,
             reserved=runs.c.reserved - batch.reserved,
             collected_no=runs.c.collected_no + 1,
-            cost_unknown=runs.c.cost_unknown + unknown,
+            cost_unknown=runs.c.cost_unknown + sums.unknown,
             last_progress_at=now,
-            **{state: runs.c[state] + n for state, n in counts.items()},
+            **{state: runs.c[state] + n for state, n in sums.counts.items()},
         )
         .returning(runs.c.collected_no)
     )

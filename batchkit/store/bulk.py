@@ -10,13 +10,13 @@ once for the caller: values go to the driver as they are.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Executable, Select, Table, Text, cast, func, select
 from sqlalchemy.exc import DBAPIError
 
 from batchkit.store.tables import SCHEMA
@@ -105,6 +105,26 @@ def fetched(connection: Connection, query: Executable) -> list[tuple[Any, ...]]:
         return rows
     finally:
         result.close()
+
+
+def gathered(
+    connection: Connection, query: Select[Any], begun: Callable[[], None]
+) -> tuple[list[list[Any]], int]:
+    """Return all rows of a query by columns, and how long they are as the JSON they came in.
+
+    ``begun`` is called when only the database has still to work.
+
+    Of numbers, texts and None: the database writes each column as one value. What a driver does for
+    a value, and SQLite's waiting for Python's lock after a row, is done once for all of them.
+    """
+    is_postgres = connection.dialect.name == "postgresql"
+    array = func.json_agg if is_postgres else func.json_group_array
+    found = query.subquery()
+    wanted = select(*(cast(array(one), Text) for one in found.c))
+    begun()
+    written = connection.execute(wanted).one()
+    columns: list[list[Any]] = [orjson.loads(text or "[]") for text in written]
+    return columns, sum(len(text or "") for text in written)
 
 
 def json_text(value: Any) -> str | None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from batchkit.outputs import fits_as_it_is, misfit, parse_answer, ready, typed
+from batchkit.outputs import as_it_is, misfit, parse_answer, ready, typed
 from batchkit.schemas import answer_schema, is_verbatim
 
 
@@ -60,7 +60,7 @@ def test_the_short_way_says_what_the_long_way_says(text: str, dialect: Any) -> N
     short = ready(schema)
     assert short is not None
     assert misfit(text, short, Plain) == told
-    found = fits_as_it_is(text, short, Plain)
+    found = as_it_is(short, Plain)(text)
     if told is not None:
         assert found is None
     elif found is not None:
@@ -77,7 +77,7 @@ def test_a_validator_that_raises_anything_is_told_of_by_the_long_way() -> None:
     schema = ready(answer_schema(Cross, "openai").to_dict())
     assert schema is not None
     text = orjson.dumps({"total": 1}).decode()
-    assert fits_as_it_is(text, schema, Cross) is None
+    assert as_it_is(schema, Cross)(text) is None
     assert misfit(text, schema, Cross) == "RuntimeError: no"
     with pytest.raises((RuntimeError, ValidationError)):
         typed({"total": 1}, Cross)
