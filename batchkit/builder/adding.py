@@ -30,7 +30,6 @@ from batchkit.parts import key_of
 from batchkit.store import NewJob
 from batchkit.weighing import weigh
 
-_PER_FILE = 512
 _CACHED = 256
 
 Named = Callable[[Job, str, bytes], str]
@@ -237,5 +236,5 @@ def _size(template: Template, own: Json, found: list[Document]) -> _Size:
         dialect=template.provider.traits.dialect,
     )
     line = template.provider.encode(requests.assemble(template.prepared, own), CUSTOM_ID)
-    size = len(line) + sum(-(-requests.sent_bytes(one) * 4 // 3) + _PER_FILE for one in found)
+    size = len(line) + sum(map(requests.line_bytes, found))
     return _Size(size, weight.tokens, weight.bound)

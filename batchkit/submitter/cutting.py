@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,6 +53,7 @@ class _Load:
     lane: LaneRow
     token: str
     filling: Filling
+    loans: Loans
     counted: bool
     end: int
     chosen: list[Member] = field(default_factory=list)
@@ -60,7 +62,6 @@ class _Load:
     aside: list[int] = field(default_factory=list)
     away: str | None = None
     marks: Marks = field(default_factory=Marks)
-    loans: Loans = field(default_factory=Loans)
     attempt_no: int = 1
     stopped: Reason | None = None
     needed: int | None = None
@@ -218,7 +219,8 @@ class Cutter:
         """Take first attempts in order; False when the batch is full before the end."""
         lane = load.lane
         for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
-            for job in page:
+            for job, following in zip_longest(page, page[1:]):
+                self.lender.expect(load.loans, following)
                 if self._copied(load, job, writer):
                     load.end = job.seq + 1
                 elif not self._take(load, job.row, None, writer):
@@ -279,6 +281,7 @@ class Cutter:
             lane=lane,
             token=new_token(run.uid),
             filling=self._filling(run, part),
+            loans=self.lender.loans(),
             counted=counted or self._is_tight(run, lane, 2 if marks else 1),
             end=lane.cursor,
             marks=marks,
