@@ -9,7 +9,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -94,6 +94,13 @@ class Spools:
         folder = self.folder / f"{token}.results"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def cool(self, token: str) -> None:
+        """Leave a spool that was sent to the disk alone: the memory it takes is the next one's."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with suppress(OSError), (self.folder / f"{token}.jsonl").open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def forget(self, token: str) -> None:
         """Remove everything of a batch that is over."""

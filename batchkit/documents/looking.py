@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 from batchkit.documents import images, kept, office, pdf, ranges, text
-from batchkit.documents.digests import Digest
 from batchkit.documents.reading import reason
 from batchkit.documents.unfit import MAX_BYTES, READS, Look, Unfit
 from batchkit.errors import ValidationError
@@ -66,14 +66,14 @@ def inspect(
     """
     shown = name or Path(path).name or str(path)
     data = _read(path, shown)
-    digest = Digest(data)
+    digest = hashlib.sha256(data).hexdigest()
     try:
         look = _look(data, shown, pages)
     except Unfit as error:
         raise ValidationError(f"{shown} {error}") from error.__cause__
     if keep is not None:
-        kept.keep(keep, digest.hex(), data)
-    return _document(path, shown, data, digest.hex(), look)
+        kept.keep(keep, digest, data)
+    return _document(path, shown, data, digest, look)
 
 
 def split(
@@ -86,16 +86,16 @@ def split(
     """
     shown = Path(path).name or str(path)
     data = _read(path, shown)
-    digest = Digest(data)
+    digest = hashlib.sha256(data).hexdigest()
     try:
         looks = _parts(data, shown, size, pages)
     except Unfit as error:
         raise ValidationError(f"{shown} {error}") from error.__cause__
     if keep is not None:
-        kept.keep(keep, digest.hex(), data)
+        kept.keep(keep, digest, data)
     return [
         replace(
-            _document(path, shown, data, digest.hex(), look),
+            _document(path, shown, data, digest, look),
             part=number,
             parts=len(looks),
             split_pages=size,

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 from batchkit.documents import office, pdf, text
-from batchkit.documents.digests import WORTH, Digest
 from batchkit.documents.unfit import Unfit
 from batchkit.errors import DocumentChanged, DocumentGone
 from batchkit.model import Attachment, Document
@@ -34,41 +33,18 @@ def measured(document: Document, copies: Path | None = None) -> Attachment:
 
 
 class Reader:
-    """Reads documents one after the other, as ``load`` does: the same one again is at hand.
-
-    The next one may be hashed while something is done with the one before.
-    """
+    """Reads documents one after the other, as ``load`` does; the same one again is at hand."""
 
     def __init__(self, copies: Path | None) -> None:
         self._copies = copies
         self._last: Attachment | None = None
-        self._ahead: dict[Document, tuple[bytes, Digest]] = {}
 
     def load(self, document: Document) -> Attachment:
         """Return a document as it is sent; raises DocumentGone and DocumentChanged."""
         if self._last is None or self._last.document != document:
             self._last = None  # one less in memory
-            self._last = _as_sent(document, self._bytes(document))
+            self._last = _as_sent(document, _again(document, self._copies))
         return self._last
-
-    def expect(self, document: Document) -> None:
-        """Read a document that comes next, before it is its turn; nothing is said about it yet."""
-        if document.size < WORTH or (self._last is not None and self._last.document == document):
-            return
-        if len(self._ahead) > 1:  # nobody came for them
-            self._ahead.clear()
-        try:
-            data = _found(document, Path(document.path))
-        except (OSError, ValueError):
-            return
-        if len(data) == document.size:
-            self._ahead[document] = data, Digest(data)
-
-    def _bytes(self, document: Document) -> bytes:
-        ahead = self._ahead.pop(document, None)
-        if ahead is not None and ahead[1].hex() == document.sha256:
-            return ahead[0]
-        return _again(document, self._copies)
 
 
 def reason(error: OSError | ValueError) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -219,8 +218,7 @@ class Cutter:
         """Take first attempts in order; False when the batch is full before the end."""
         lane = load.lane
         for page in self._store.jobs.outlines(lane.id, lane.cursor, lane.released):
-            for job, following in zip_longest(page, page[1:]):
-                self.lender.expect(load.loans, following)
+            for job in page:
                 if self._copied(load, job, writer):
                     load.end = job.seq + 1
                 elif not self._take(load, job.row, None, writer):

@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-import orjson
-
 from batchkit import documents, requests, sharing
 from batchkit.clock import Clock
 from batchkit.errors import (
@@ -29,7 +27,6 @@ from batchkit.pace import Pace
 from batchkit.providers import Provider, Sharer
 from batchkit.sharing import Key
 from batchkit.store import AccountRow, BatchRow, JobRow, NewUpload, RunRow, Store, UploadRow
-from batchkit.store.outlines import Outline
 
 _MOST_ODD = 3
 """Uploads of one document whose answer makes no sense before it goes in its lines."""
@@ -50,7 +47,6 @@ class Loans:
     ids: set[int] = field(default_factory=set)
     usable: dict[Key, UploadRow] | None = None
     wanted: dict[Key, int] = field(default_factory=dict)
-    reads: bool = False
 
 
 class Lender:
@@ -83,7 +79,6 @@ class Lender:
         found: list[Attachment] = []
         for document in requests.documents_of(row.documents):
             upload = self._upload(run, document, loans, changes)
-            loans.reads = upload is None
             if upload is None:
                 found.append(loans.reader.load(document))
                 continue
@@ -95,14 +90,6 @@ class Lender:
     def loans(self) -> Loans:
         """Return those of a batch that is about to be cut: none so far."""
         return Loans(documents.Reader(self._store.files))
-
-    def expect(self, loans: Loans, following: Outline | None) -> None:
-        """Have the first document of the next job read, if those before it were."""
-        if following is None or following.documents is None or not loans.reads:
-            return
-        first = requests.documents_of(orjson.loads(following.documents))[0]
-        if sharing.key_of(first) not in (loans.usable or ()):
-            loans.reader.expect(first)
 
     def is_good(self, batch: BatchRow, now: datetime) -> bool:
         """Say whether all that a batch names outlives the provider's window from now on."""
