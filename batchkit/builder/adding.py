@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,8 @@ def _unnamed(_job: Job, _derived: str, _digest: bytes) -> str:
 
 
 def _stored(document: Document) -> Json:
-    return {name: value for name, value in asdict(document).items() if value is not None}
+    values = ((one.name, getattr(document, one.name)) for one in fields(document))
+    return {name: value for name, value in values if value is not None}
 
 
 def failed_row(job: Job, problem: str, named: Named) -> NewJob:
