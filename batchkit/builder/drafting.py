@@ -102,7 +102,7 @@ class Draft:
         """
         for one in (job, *tails):
             self._take(one)
-            self._bytes += one.bytes
+            self._bytes += one.bytes if one.documents is None else _held(one)
         self.added += 1
         if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
             self._turn()
@@ -252,6 +252,11 @@ class Draft:
 def _is_split(page: Page) -> bool:
     """Say whether a document in parts is among the jobs; a sheet has none."""
     return not isinstance(page, Sheet) and any(count_of(job.documents) for job in page)
+
+
+def _held(job: NewJob) -> int:
+    """Return about how many bytes a job keeps in memory; its documents stay where they are."""
+    return job.bytes - sum(map(requests.line_bytes, requests.documents_of(job.documents)))
 
 
 def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:

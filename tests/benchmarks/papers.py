@@ -20,7 +20,6 @@ from tests.benchmarks import work
 from tests.benchmarks.bench import MB, Bench, tell
 from tests.benchmarks.processes import Child
 from tests.benchmarks.table import Line, megabytes, repeated
-from tests.unit.files import pdf
 
 PROMPT = "Extract the fields of this invoice."
 _SIZE = 1_000_000
@@ -65,19 +64,38 @@ def papers(bench: Bench) -> Iterator[Line]:
 
 
 def made(folder: Path, count: int) -> None:
-    """Write PDFs of a page of text and, as a scan would be, of bytes that do not compress."""
+    """Write PDFs as scanners do: a page that is a picture of 1 MB, with its text behind it."""
     folder.mkdir(parents=True)
-    dice = Random(5)  # the same files each time
-    noise = bytearray(dice.randbytes(_SIZE))
+    noise = bytearray(Random(5).randbytes(_SIZE))  # the same files each time, no two alike
     for number in range(count):
-        body = pdf(_TEXT.format(number))
-        at = body.rindex(b"xref\n")  # what lies between the last object and the table is read over
-        start = int(body[body.rindex(b"startxref\n") + 10 :].split()[0])
         noise[:8] = number.to_bytes(8)
-        filling = b"%" + bytes(noise[: _SIZE - len(body)]).replace(b"\n", b"?").replace(b"\r", b"?")
-        moved = b"%d" % (start + len(filling) + 1)
-        tail = body[at:].replace(b"startxref\n%d" % start, b"startxref\n" + moved)
-        (folder / f"{number:05d}.pdf").write_bytes(body[:at] + filling + b"\n" + tail)
+        made = scan(_TEXT.format(number), bytes(noise), _SIZE)
+        (folder / f"{number:05d}.pdf").write_bytes(made)
+
+
+def scan(text: str, picture: bytes, size: int) -> bytes:
+    """Return a PDF of a page of ``size`` bytes: as much of a picture as there is room for."""
+    lines = "".join(f"({line}) Tj T* " for line in text.split("\n"))
+    said = f"q 595 0 0 842 0 0 cm /Im1 Do Q BT /F1 12 Tf 14 TL 40 780 Td {lines}ET".encode()
+    shown = b"/Resources << /Font << /F1 3 0 R >> /XObject << /Im1 6 0 R >> >>"
+    kind = b"/Type /XObject /Subtype /Image /Width 1240 /Height 1754 /BitsPerComponent 8 "
+    kind += b"/ColorSpace /DeviceGray /Filter /DCTDecode"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [5 0 R] /Count 1 >>",
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(said), said),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R %s >>" % shown,
+        b"<< %s /Length %d >>\nstream\n%s\nendstream",
+    ]
+    room = size - sum(map(len, objects)) - len(kind) - 420
+    objects[-1] %= kind, room, picture[:room]
+    body, table = b"%PDF-1.4\n", b""
+    for number, content in enumerate(objects, 1):
+        table += b"%010d 00000 n \n" % len(body)
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    ends = b"trailer\n<< /Size 7 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    return body + b"xref\n0 7\n0000000000 65535 f \n" + table + ends
 
 
 def bare(folder: Path, url: str) -> int:
