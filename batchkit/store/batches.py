@@ -14,7 +14,7 @@ from batchkit import states
 from batchkit.errors import IllegalMove
 from batchkit.model import Account, BatchState, BatchStatus, Candidate, Created
 from batchkit.states import Move
-from batchkit.store import booking, sealing
+from batchkit.store import booking, reservations, sealing
 from batchkit.store.database import Database
 from batchkit.store.events import note
 from batchkit.store.rows import BatchRow, Member, Seal, made
@@ -413,6 +413,8 @@ class Batches:
             counts, cost, unknown = booking.counted(connection, batch)
             again = booking.release_again(connection, batch)
             number = booking.book(connection, batch, counts, cost, unknown, now)
+            if cost > batch.reserved:
+                reservations.note_exceeded(connection, batch, cost, now)
             codes = booking.codes_of(connection, batch)
             values = {
                 **counts,
