@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,7 +33,7 @@ def timeline(
         return [{name: event[name] for name in names} | _of(event) for event in found]
 
 
-def _of(event: Mapping[str, Any]) -> Json:
+def _of(event: Any) -> Json:
     """Return an event's key and detail for people: amounts in US dollars."""
     key, told = event["key"], dict(event["detail"])
     for name in [name for name in told if name.endswith("_nano")]:
