@@ -34,8 +34,8 @@ class Weight:
 LEAST_SEEN = 100
 """Answers from which on their 99th percentile leaves one out: of fewer it is the dearest of all."""
 
-MOST_SEEN = 5_000
-"""Answers of a lane that are looked at, the newest: with fifty of them above the percentile."""
+MOST_SEEN = 2_000
+"""Answers of a lane that are looked at, the newest: with twenty of them above the percentile."""
 
 
 @dataclass(frozen=True, slots=True)

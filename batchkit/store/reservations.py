@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, and_, select, update
 
@@ -27,29 +28,13 @@ class Reservations:
         First attempts at an exact cost, of batches that are collected; ``bound`` is the job's as it
         was added. Amounts in nano-dollars.
         """
-        query = (
-            select(jobs.c.template_id, attempts.c.cost, jobs.c.bound)
-            .select_from(batches)
-            .join(attempts, and_(attempts.c.shelf == SHELF, attempts.c.batch_id == batches.c.id))
-            .join(
-                jobs,
-                and_(
-                    jobs.c.shelf == SHELF,
-                    jobs.c.lane_id == attempts.c.lane_id,
-                    jobs.c.seq == attempts.c.seq,
-                ),
-            )
-            .where(batches.c.run_id == run_id, batches.c.collected_no.is_not(None))
-            .where(batches.c.lane_id == lane_id, batches.c.kind != "local")
-            .where(batches.c.attempt_no == 1, attempts.c.ran, jobs.c.bound > 0)
-            .where(attempts.c.cost_kind == CostKind.EXACT, attempts.c.cost.is_not(None))
-            .order_by(batches.c.collected_no.desc(), attempts.c.seq)
-            .limit(most)
-        )
         with self._database.read() as connection:
-            return [
-                (int(one), int(cost), int(bound)) for one, cost, bound in connection.execute(query)
-            ]
+            whole, part = _newest(connection, run_id, lane_id, most)
+            found = connection.execute(_used(attempts.c.batch_id.in_(whole))).all()
+            if part is not None:
+                query = _used(attempts.c.batch_id == part[0]).order_by(attempts.c.seq)
+                found += connection.execute(query.limit(part[1])).all()
+            return [(int(template_id), int(cost), int(bound)) for template_id, cost, bound in found]
 
     def overshoot(self, run_id: int) -> int:
         """Return the most by which a run may end above its limit by what is in flight, in nano-
@@ -65,6 +50,46 @@ class Reservations:
         """Return what a run's live batches may cost beyond what is reserved, in nano-dollars."""
         with self._database.read() as connection:
             return _uncovered(connection, run_id)
+
+
+def _newest(
+    connection: Connection, run_id: int, lane_id: int, most: int
+) -> tuple[list[int], tuple[int, int] | None]:
+    """Return the newest collected batches of first attempts, ``most`` jobs together.
+
+    And the one that goes beyond that, with how many of its jobs are still to be taken: one query
+    that sorted answers would read all of them.
+    """
+    query = (
+        select(batches.c.id, batches.c.count)
+        .where(batches.c.run_id == run_id, batches.c.collected_no.is_not(None))
+        .where(batches.c.lane_id == lane_id, batches.c.kind != "local", batches.c.attempt_no == 1)
+        .order_by(batches.c.collected_no.desc())
+        .limit(most)
+    )
+    whole: list[int] = []
+    for batch_id, count in connection.execute(query):
+        if count > most:
+            return whole, (int(batch_id), most)
+        whole.append(int(batch_id))
+        most -= count
+    return whole, None
+
+
+def _used(of: Any) -> Any:
+    """Read (template_id, cost, bound) of the answers of batches, those at an exact cost."""
+    job = and_(
+        jobs.c.shelf == SHELF,
+        jobs.c.lane_id == attempts.c.lane_id,
+        jobs.c.seq == attempts.c.seq,
+    )
+    return (
+        select(jobs.c.template_id, attempts.c.cost, jobs.c.bound)
+        .select_from(attempts)
+        .join(jobs, job)
+        .where(attempts.c.shelf == SHELF, of, attempts.c.ran, jobs.c.bound > 0)
+        .where(attempts.c.cost_kind == CostKind.EXACT, attempts.c.cost.is_not(None))
+    )
 
 
 def _uncovered(connection: Connection, run_id: int) -> int:

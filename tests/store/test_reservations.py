@@ -47,10 +47,14 @@ def test_the_newest_answers_are_read_with_cost_and_bound(store: Store) -> None:
     collected(store, sealed(store, run, 0, 4), cost=10)
     collected(store, sealed(store, run, 4, 6), cost=20)
     drive(store, sealed(store, run, 6, 8), BatchState.RUNNING)
-    [(template, *_), *_] = found = store.reservations.used(run.id, lane.id, 100)
+    template = store.jobs.pick(lane.id, [0])[0].template_id
 
-    assert found == [(template, 20, 100)] * 2 + [(template, 10, 100)] * 4
-    assert store.reservations.used(run.id, lane.id, 3) == found[:3]
+    def used(most: int) -> list[tuple[int, int, int]]:
+        return sorted(store.reservations.used(run.id, lane.id, most), reverse=True)
+
+    old, new = (template, 10, 100), (template, 20, 100)
+    assert used(100) == used(6) == [new] * 2 + [old] * 4
+    assert (used(3), used(2), used(1)) == ([new, new, old], [new, new], [new])
     assert store.reservations.used(run.id, lane.id + 1, 3) == []
 
 
