@@ -14,6 +14,9 @@ Json: TypeAlias = dict[str, Any]
 Level: TypeAlias = Literal["system", "documents"]
 """Where a prefix that requests share may end: behind the system prompt, or behind the files."""
 
+Reserve: TypeAlias = Literal["bound", "observed"]
+"""What is reserved under a cost limit: upper bounds, or what finished jobs used of theirs."""
+
 
 class RunState(StrEnum):
     """Where a run stands; derived from its rows, stored nowhere."""

@@ -59,12 +59,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Jobs that are alike, for ``waves``: what each reserves and costs, in nano-dollars."""
+    """Jobs that are alike, for ``waves``: what each reserves and costs, in nano-dollars.
+
+    ``seen``: once so many of them are back, the others reserve no more than they cost.
+    """
 
     jobs: int
     per_batch: int
     bound: int
     cost: int
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,15 +310,23 @@ def waves(shares: Sequence[Share], free: int, max_parallel_batches: int) -> Plan
     while True:
         room, spent, sent = free, 0, 0
         for number, share in enumerate(shares):
+            held = _held(share, left[number])
             while left[number] and sent < max_parallel_batches:
-                fitting = room // share.bound if share.bound else left[number]
+                fitting = room // held if held else left[number]
                 taken = min(left[number], share.per_batch, fitting)
                 if taken <= 0:
                     break
                 left[number] -= taken
-                room -= taken * share.bound
+                room -= taken * held
                 spent += taken * share.cost
                 sent += 1
         if not sent:
             return Plan(batches, count)
         free, batches, count = free - spent, batches + sent, count + 1
+
+
+def _held(share: Share, left: int) -> int:
+    """Return what a job reserves when so many are left, the others being back."""
+    if share.seen is None or share.jobs - left < share.seen:
+        return share.bound
+    return min(share.bound, share.cost)

@@ -27,11 +27,12 @@ from batchkit.builder.trying import Trials
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console, counted
 from batchkit.errors import KeyConflictError, ValidationError
-from batchkit.model import Json
+from batchkit.model import Json, Reserve
 from batchkit.parts import key_of
 from batchkit.providers import Provider
 from batchkit.results import JobResult
 from batchkit.run import BatchRun
+from batchkit.run.checks import one_of
 from batchkit.run.progress import OnProgress
 from batchkit.store import NewJob
 
@@ -91,14 +92,12 @@ class Batch:
             max_usd_per_job=_optional(checked_amount, "max_usd_per_job", max_usd_per_job),
             canary=wishes.canary(canary),
             canary_wait_s=wishes.seconds("canary_wait", canary_wait),
-            prompt_caching=wishes.one_of("prompt_caching", prompt_caching, ("auto", "off")),
-            share_documents=wishes.one_of("share_documents", share_documents, ("auto", "off")),
-            on_bad_input=wishes.one_of("on_bad_input", on_bad_input, ("raise", "fail")),
-            on_change=wishes.one_of("on_change", on_change, ("error", "keep", "replace")),
-            keep_files=wishes.one_of("keep_files", keep_files, (True, False)),
-            keep_provider_files=wishes.one_of(
-                "keep_provider_files", keep_provider_files, (True, False)
-            ),
+            prompt_caching=one_of("prompt_caching", prompt_caching, ("auto", "off")),
+            share_documents=one_of("share_documents", share_documents, ("auto", "off")),
+            on_bad_input=one_of("on_bad_input", on_bad_input, ("raise", "fail")),
+            on_change=one_of("on_change", on_change, ("error", "keep", "replace")),
+            keep_files=one_of("keep_files", keep_files, (True, False)),
+            keep_provider_files=one_of("keep_provider_files", keep_provider_files, (True, False)),
         )
         self._clock = clock or SystemClock()
         self._providers = providers
@@ -173,9 +172,16 @@ class Batch:
         self._wishes.reuse_state = reuse_state
         return self
 
-    def add_cost_limit(self, usd: float) -> Batch:
-        """Limit the money the run may spend over its life, in US dollars, reservations counted."""
+    def add_cost_limit(self, usd: float, reserve: Reserve = "bound") -> Batch:
+        """Limit the money the run may spend over its life, in US dollars, reservations counted.
+
+        ``reserve="observed"``: once 100 jobs of a kind are answered, what 99 of 100 needed of
+        their upper bounds is reserved for those that follow, which the limit can be overshot by:
+        ``estimate``, ``run`` and ``status`` say how far. The run goes back to upper bounds once a
+        batch costs more than was reserved for it.
+        """
         self._wishes.cost_limit = checked_amount("A cost limit", usd)
+        self._wishes.reserve = one_of("reserve", reserve, ("bound", "observed"))
         return self
 
     def add_time_limit(
@@ -342,9 +348,10 @@ class Batch:
         """Say what the jobs may cost and how many batches they make; nothing is sent.
 
         ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
-        usd_realtime, not_within_limit, primers, caching_saves_usd, canary_jobs, canary_usd,
-        hours_expected, hours_range, canary_hours``; amounts are None where a price is unknown, and
-        8 of 10 nights end within the range. A canary's share is in the other figures.
+        usd_realtime, not_within_limit, reserve, usd_overshoot, primers, caching_saves_usd,
+        canary_jobs, canary_usd, hours_expected, hours_range, canary_hours``; amounts are None where
+        a price is unknown, and 8 of 10 nights end within the range. A canary's share is in the
+        other figures.
         """
         return estimated(self._start, self._clock.now().date())
 

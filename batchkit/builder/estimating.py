@@ -4,7 +4,9 @@ Sums over rows are exact. Tokens are counted on a sample: up to 50 jobs of each 
 figure is scaled by the bounds of all its jobs. An answer is expected to take a third of its
 ``max_tokens``; the range is from a tenth of it to all of it, the input a fifth less to a fourth
 more. ``usd_max`` is the sum of upper bounds, which no bill exceeds. Under a cost limit the waves
-are those of answers as expected: a wave reserves bounds, and what it did not need goes out again.
+are those of answers as expected: a wave reserves bounds, and what it did not need goes out again;
+with ``reserve="observed"`` what is expected is reserved once enough are answered.
+``usd_overshoot`` is how far above the limit the bounds of all that is not sent come then.
 Where a shared prefix is primed, what is expected is less, and the bounds are those of cache writes.
 """
 
@@ -25,8 +27,8 @@ from batchkit.builder.starting import Start
 from batchkit.model import Json, Price, Request
 from batchkit.money import optional_dollars
 from batchkit.providers import Provider
-from batchkit.store import JobRow, Store
-from batchkit.weighing import weigh
+from batchkit.store import JobRow, RunRow, Store
+from batchkit.weighing import LEAST_SEEN, MOST_SEEN, Rates, observed, weigh
 
 _SAMPLE = 50
 
@@ -80,6 +82,8 @@ def estimated(start: Start, day: date) -> Json:
         nothing = _told(0, 0, (0, 0), [], None, Priming())
         return {
             **nothing,
+            "reserve": start.wishes.reserve or "bound",
+            "usd_overshoot": 0.0,
             **_with_canary(nothing, Canary()),
             **lasting.NO_TIME,
             "canary_hours": 0.0,
@@ -93,7 +97,7 @@ def estimated(start: Start, day: date) -> Json:
     groups = dearer(list(_groups(start, day, found)), priming)
     limit = start.wishes.cost_limit or run.cost_limit
     left = None if limit is None else limit - run.spent - run.reserved
-    way = _way(start, groups, left)
+    way = _way(start, run, groups, left)
     ahead = foreseen(start, groups)
     first = priming.lanes
     fronts = first + len(ahead.lanes), bool(first) + bool(ahead.lanes)
@@ -109,7 +113,18 @@ def estimated(start: Start, day: date) -> Json:
     time = lasting.told(store, start.registry, [tried, primers], way.stretches, way.at_once)
     alone = lasting.told(store, start.registry, [], tried, len(tried))
     hours = {"canary_hours": alone["hours_expected"]}
-    return {**said, **_with_canary(said, ahead), **time, **hours}
+    over = _overshoot(start, run, groups, left)
+    return {**said, **over, **_with_canary(said, ahead), **time, **hours}
+
+
+def _overshoot(start: Start, run: RunRow, groups: Sequence[Group], left: int | None) -> Json:
+    """Say what is reserved, and how far above the limit everything at its bound would come."""
+    reserve, store = start.reserve(run), start.draft.store
+    over: int | None = store.reservations.overshoot(run.id)
+    if reserve == "observed" and left is not None:
+        most, uncovered = _added(g.bound for g in groups), store.reservations.uncovered(run.id)
+        over = None if most is None else max(0, most + uncovered - left)
+    return {"reserve": reserve, "usd_overshoot": optional_dollars(over)}
 
 
 def _with_canary(said: Json, ahead: Canary) -> Json:
@@ -194,7 +209,7 @@ def _beyond(groups: Sequence[Group], left: int | None) -> int:
     return beyond
 
 
-def _way(start: Start, groups: Sequence[Group], left: int | None) -> _Way:
+def _way(start: Start, run: RunRow, groups: Sequence[Group], left: int | None) -> _Way:
     """Say in which batches it goes out: all lanes share the run's batches in flight and limit."""
     by_lane: dict[int, list[Group]] = {}
     for group in groups:
@@ -208,7 +223,8 @@ def _way(start: Start, groups: Sequence[Group], left: int | None) -> _Way:
         made = _lane_plan(start, lane_id, lane, parallel, light[lane[0].provider])
         most = max(most, made.waves)
         stretches.append(lasting.Stretch(lane_id, lane[0].provider, made.batches, made.per_batch))
-        shares += [_share(group, made.per_batch) for group in lane]
+        rates = _rates(start, run, lane_id)
+        shares += [_share(group, made.per_batch, rates) for group in lane]
     count = sum(one.batches for one in stretches)
     priced = [share for share in shares if share is not None]
     if left is not None and sum(share.jobs * share.bound for share in priced) > left:
@@ -246,12 +262,24 @@ def _lane_plan(
     return lasting.queued(start.draft.store, start.registry, lane_id, made, whole)
 
 
-def _share(group: Group, per_batch: int) -> packing.Share | None:
+def _rates(start: Start, run: RunRow, lane_id: int) -> Rates | None:
+    """Return what a lane's jobs used so far; None where bounds are reserved all the same."""
+    if start.reserve(run) != "observed":
+        return None
+    return observed(start.draft.store.reservations.used(run.id, lane_id, MOST_SEEN))
+
+
+def _share(group: Group, per_batch: int, rates: Rates | None) -> packing.Share | None:
     cost = group.cost(output=pricing.expected_output(group.most_output))
-    if group.counted is None or cost is None:
+    if group.counted is None or group.bound is None or cost is None:
         return None
     bound = -(-group.counted // group.jobs)
-    return packing.Share(group.jobs, per_batch, bound, -(-cost // group.jobs))
+    share = packing.Share(group.jobs, per_batch, bound, -(-cost // group.jobs))
+    if rates is None:
+        return share
+    if (rate := rates.get(group.template_id)) is None:
+        return replace(share, seen=LEAST_SEEN)
+    return replace(share, bound=min(bound, rate.of(-(-group.bound // group.jobs))))
 
 
 def _groups(start: Start, day: date, found: identity.Survey) -> Iterator[Group]:

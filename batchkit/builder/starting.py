@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from batchkit.errors import (
     ValidationError,
 )
 from batchkit.model import Json
-from batchkit.money import show
+from batchkit.money import enough, show
 from batchkit.parts import shown
 from batchkit.store import Front, JobRow, Moved, Opening, RunRow, Store
-from batchkit.weighing import weigh
+from batchkit.weighing import LEAST_SEEN, weigh
 
 _TRIES = 5
 
@@ -102,7 +103,7 @@ class Start:
         store.runs.open(
             run.id,
             Opening(
-                spec={**run.spec, **self.wishes.spec},
+                spec=self.wishes.spec,
                 released=plan.released,
                 dropped=plan.dropped,
                 superseded=plan.superseded,
@@ -115,6 +116,10 @@ class Start:
         )
         self._opened = True
         return run.id
+
+    def reserve(self, run: RunRow) -> str:
+        """Return what is reserved once this is opened, as ``RunRow.reserve`` says it."""
+        return replace(run, spec={**run.spec, **self.wishes.spec}).reserve
 
     def priming(self, run: RunRow) -> Priming:
         """Return what is worth having cached first, unless it was switched off or time is short."""
@@ -263,6 +268,26 @@ class Start:
                 raise ValidationError(_why_unpriced(store, row))
         if sums and run.first_send_at is None:
             self._check_cheapest(run, sums, limit)
+        self._say_reserve(run, sums, limit)
+
+    def _say_reserve(self, run: RunRow, sums: list[Any], limit: int) -> None:
+        """Say how far the limit can be overshot, where less than bounds may be reserved."""
+        reserve = self.reserve(run)
+        if reserve == "exceeded":
+            self._console.say(
+                "Upper bounds are reserved again: a batch cost more than was reserved for it. To "
+                f"go by what is observed once more: batchkit resume {run.name} --reserve observed"
+            )
+        if reserve != "observed":
+            return
+        bound = sum(int(row.bound) for row in sums) + sum(self.priming(run).dearer.values())
+        held = run.spent + run.reserved + self.draft.store.reservations.uncovered(run.id)
+        if (over := held + bound - limit) > 0:
+            self._console.say(
+                f"Once {LEAST_SEEN} jobs of a kind are answered, what they needed of their upper "
+                "bounds is reserved for the others. Should all of those come to their bounds, "
+                f"{enough(over)} more than the limit of {show(limit)} would be spent"
+            )
 
     def _check_cheapest(self, run: RunRow, sums: list[Any], limit: int) -> None:
         """Raise CostLimitExceededError if not one job fits, by bytes or, tighter, by tokens."""

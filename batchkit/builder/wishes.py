@@ -14,7 +14,8 @@ from batchkit import canaries
 from batchkit.builder.identity import OnChange
 from batchkit.builder.templates import Brakes
 from batchkit.errors import ConfigError, ValidationError
-from batchkit.model import Json, RunSpec
+from batchkit.model import Json, Reserve, RunSpec
+from batchkit.run.checks import one_of
 
 RawFiles = Literal["off", "on", "full"]
 
@@ -47,6 +48,7 @@ class Wishes:
     reuse_state: bool = True
     verbosity: str = "info"
     cost_limit: int | None = None
+    reserve: Reserve | None = None
     time_limit_s: float | None = None
     until: str | None = None
 
@@ -65,7 +67,8 @@ class Wishes:
     @property
     def spec(self) -> Json:
         """What a later process needs to go on."""
-        return asdict(
+        said = {} if self.reserve is None else {"reserve": self.reserve}
+        return said | asdict(
             RunSpec(
                 results_dir=None if self.results_dir is None else str(self.results_dir),
                 raw_files=self.raw_files,
@@ -161,14 +164,6 @@ def whole(name: str, value: Any) -> int:
     """Return a whole number above 0; raise ValidationError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValidationError(f"{name} must be a whole number above 0, not {value!r}.")
-    return value
-
-
-def one_of(name: str, value: Any, allowed: tuple[str | bool, ...]) -> Any:
-    """Return a word that is allowed; raise ValidationError that lists them."""
-    if value not in allowed:
-        listed = ", ".join(map(str, allowed))
-        raise ValidationError(f"{name} must be one of {listed}, not {value!r}.")
     return value
 
 

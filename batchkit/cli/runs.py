@@ -21,6 +21,7 @@ from batchkit.cli.screen import usd
 
 if TYPE_CHECKING:
     from batchkit import BatchRun
+    from batchkit.model import Reserve
 
 _LISTED = ("id", "state", "done", "failed", "cost")
 _WIDTH, _NARROWEST = 78, 12  # a drawn table has an edge on each side
@@ -119,8 +120,8 @@ def status(run: str | None, as_json: bool, project: str | None, database: str | 
 
 def _show(state: dict[str, Any], where: str) -> None:
     screen.say(headline(state))
-    kept = {name: _readable(name, state[name]) for name in _DETAILS if state[name]}
-    money = {name: usd(state[name]) for name in _MONEY if state[name] is not None}
+    kept = {name: _readable(name, state[name]) for name in _DETAILS if state.get(name)}
+    money = {name: usd(state[name]) for name in _MONEY if state.get(name) is not None}
     reasons = {f"failed: {code}": count for code, count in state["failed_by_code"].items()}
     screen.facts(kept | money | reasons | _told_first(state))
     _warn(state, where)
@@ -166,9 +167,9 @@ _TIMES = ("since", "last_progress_at", "next_poll_at")
 _DETAILS = (
     *("total", "completed", "failed", "cancelled", "active", "pending"),
     *("waiting_for", "since", "batches_total", "batches_pending", "cost_unknown_jobs"),
-    *("last_progress_at", "next_poll_at", "elapsed_s"),
+    *("last_progress_at", "next_poll_at", "elapsed_s", "reserve"),
 )
-_MONEY = ("cost_usd", "reserved_usd", "cost_limit_usd")
+_MONEY = ("cost_usd", "reserved_usd", "cost_limit_usd", "overshoot_usd")
 
 
 def headline(state: dict[str, Any]) -> str:
@@ -231,6 +232,9 @@ def watch(
 @maybe_run_argument
 @click.option("--cost-limit", metavar="USD", type=float, help="The run's new cost limit.")
 @click.option("--time-limit", metavar="LENGTH", callback=length, help="Such as 45m, 10h or 2d.")
+@click.option(
+    "--reserve", type=click.Choice(["bound", "observed"]), help="What the limit reserves for a job."
+)
 @click.option("--once", is_flag=True, help="Do all that can be done without waiting (for cron).")
 @json_option
 @place_options
@@ -238,6 +242,7 @@ def resume(
     run: str | None,
     cost_limit: float | None,
     time_limit: timedelta | None,
+    reserve: Reserve | None,
     once: bool,
     as_json: bool,
     project: str | None,
@@ -246,7 +251,7 @@ def resume(
     """Go on with one run, or with all started, unfinished ones of the project."""
     from batchkit.upkeep import go_on
 
-    if run is None and (cost_limit is not None or time_limit is not None):
+    if run is None and (cost_limit, time_limit, reserve) != (None, None, None):
         raise click.UsageError("A limit belongs to one run: name it.")
     states = [
         told(found)
@@ -254,6 +259,7 @@ def resume(
             run,
             cost_limit=cost_limit,
             time_limit=time_limit,
+            reserve=reserve,
             once=once,
             print_status=not as_json,
             project=project,

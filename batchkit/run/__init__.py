@@ -14,13 +14,13 @@ from batchkit.errors import RunNotFoundError, ValidationError
 from batchkit.export import Library, Source, export, to_frame
 from batchkit.export.folders import ResultsFolder
 from batchkit.merging import Merging
-from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json
+from batchkit.model import FINAL_JOB_STATES, Code, JobState, Json, Reserve
 from batchkit.money import usd
 from batchkit.parts import is_tail
 from batchkit.providers import Provider
 from batchkit.report import Report, read
 from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
-from batchkit.run.checks import listed, positive, positive_interval, states_of
+from batchkit.run.checks import listed, one_of, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
 from batchkit.run.expiry import warnings
 from batchkit.run.forecast import forecast
@@ -277,6 +277,7 @@ class BatchRun:
         *,
         cost_limit: float | None = None,
         time_limit: float | None = None,
+        reserve: Reserve | None = None,
         on_progress: OnProgress | None = None,
         progress_interval: float = 1.0,
         print_status: bool = False,
@@ -285,11 +286,12 @@ class BatchRun:
     ) -> BatchRun:
         """Go on after a person looked at it, with new limits if given (US dollars, seconds).
 
-        A new time limit takes up what the last one cancelled.
+        A new time limit takes up what the last one cancelled. ``reserve`` is as in
+        ``Batch.add_cost_limit``; ``"observed"`` also after a batch that cost more.
         """
         self._started()
         wanted = self._heard(on_progress, progress_interval, print_status)
-        self._wake(cost_limit, time_limit)
+        self._wake(cost_limit, time_limit, reserve)
         self._drive(wanted, once=once, stop=stop)
         return self
 
@@ -434,9 +436,13 @@ class BatchRun:
         folder = None if given is None else ResultsFolder(self, given)
         return self._driver.drive(wanted, folder=folder, max_wait=max_wait, once=once, stop=stop)
 
-    def _wake(self, cost_limit: float | None, time_limit: float | None) -> None:
+    def _wake(
+        self, cost_limit: float | None, time_limit: float | None, reserve: Reserve | None
+    ) -> None:
         limits: Json = {}
         now = self._clock.now()
+        if reserve is not None:
+            one_of("reserve", reserve, ("bound", "observed"))
         if cost_limit is not None:
             limits["cost_limit"] = positive("cost_limit", usd(cost_limit), cost_limit)
         if time_limit is not None:
@@ -448,7 +454,7 @@ class BatchRun:
             )
             if late.jobs:
                 self._again(late.jobs, {})
-        self._store.runs.wake(self._run_id, now, limits, reviewed=True)
+        self._store.runs.wake(self._run_id, now, limits, reserve=reserve, reviewed=True)
         for account in self._store.accounts.of_run(self._run_id):
             if account.blocked_at is not None or account.retry_at is not None:
                 self._store.accounts.unblock(account.id)

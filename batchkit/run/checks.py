@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from batchkit.errors import ValidationError
 
@@ -16,6 +17,14 @@ def states_of(given: str | Sequence[str] | None, known: Sequence[str]) -> list[s
         if one not in known:
             raise ValidationError(f"there is no state {one!r} here; known: {', '.join(known)}")
     return [str(one) for one in asked]
+
+
+def one_of(name: str, value: Any, allowed: tuple[str | bool, ...]) -> Any:
+    """Return a word that is allowed; raise ValidationError that lists them."""
+    if value not in allowed:
+        listed = ", ".join(map(str, allowed))
+        raise ValidationError(f"{name} must be one of {listed}, not {value!r}.")
+    return value
 
 
 def listed(name: str, given: Sequence[str]) -> list[str]:

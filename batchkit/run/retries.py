@@ -185,7 +185,7 @@ class Revision:
     def _open(self, old: Sequence[tuple[int, int]], now: datetime) -> None:
         released = {lane.id: lane.size for lane in self._store.jobs.lanes(self._run.id)}
         opening = Opening(
-            spec=self._run.spec,
+            spec={},
             released=released,
             superseded=old,
             limits={"cancel_requested_at": None, "deadline_at": None},

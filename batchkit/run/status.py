@@ -9,7 +9,7 @@ from typing import Any
 
 from batchkit.clock import Clock
 from batchkit.model import FINAL_JOB_STATES, LIVE_STATES, BatchState, Json, RunState, Waiting
-from batchkit.money import dollars, optional_dollars, show, usd
+from batchkit.money import dollars, enough, optional_dollars, show, usd
 from batchkit.store import BatchRow, RunRow, Store
 
 _COUNTED = (*LIVE_STATES, BatchState.COLLECTED, BatchState.ABANDONED)
@@ -35,6 +35,7 @@ class Gauge:
         return {
             **self._counts(run),
             **_money(run),
+            **self._cover(run),
             "is_complete": run.is_done,
             "state": state_of(run, waiting_for).value,
             "waiting_for": waiting_for,
@@ -46,6 +47,17 @@ class Gauge:
             "items_per_batch": run.settings.items_per_batch,
             "elapsed_s": self._elapsed(run),
         }
+
+    def _cover(self, run: RunRow) -> Json:
+        """Say how far the limit can be overshot; nothing where bounds are reserved from the start.
+
+        Upper bounds that a person asked for later, or that a batch brought back, do not cover what
+        was in flight by then.
+        """
+        over = 0 if "reserve" not in run.spec else self._store.reservations.overshoot(run.id)
+        if run.reserve == "bound" and not over:
+            return {}
+        return {"reserve": run.reserve, "overshoot_usd": dollars(over)}
 
     def _counts(self, run: RunRow) -> Json:
         if run.split:
@@ -234,7 +246,14 @@ def line(status: Mapping[str, Any]) -> str:
         parts.append(f"{count} {'batch' if count == 1 else 'batches'} running")
     if status["waiting_for"]:
         parts.append(f"waiting for {status['waiting_for']}")
-    return ", ".join(parts)
+    return ", ".join([*parts, *_uncovered(status)])
+
+
+def _uncovered(status: Mapping[str, Any]) -> list[str]:
+    """Say how far the limit can be overshot, and that what was observed did not hold."""
+    over, reserve = status.get("overshoot_usd"), status.get("reserve")
+    said = [f"up to {enough(usd(over))} above the limit"] if over else []
+    return [*said, *(["upper bounds are reserved again"] if reserve == "exceeded" else [])]
 
 
 def _spent(status: Mapping[str, Any]) -> str:

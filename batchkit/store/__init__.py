@@ -24,6 +24,7 @@ from batchkit.store.parts import Parts
 from batchkit.store.prefixes import Prefixes
 from batchkit.store.raws import Raw, Raws, Reading
 from batchkit.store.reports import Reports
+from batchkit.store.reservations import Reservations
 from batchkit.store.rows import (
     AccountRow,
     Answer,
@@ -76,6 +77,7 @@ class Store:
         self.audit = Audit(self.database)
         self.reports = Reports(self.database)
         self.parts = Parts(self.database)
+        self.reservations = Reservations(self.database)
 
     @property
     def shown(self) -> str:

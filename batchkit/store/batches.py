@@ -14,7 +14,7 @@ from batchkit import states
 from batchkit.errors import IllegalMove
 from batchkit.model import Account, BatchState, BatchStatus, Candidate, Created
 from batchkit.states import Move
-from batchkit.store import booking, sealing
+from batchkit.store import booking, reservations, sealing
 from batchkit.store.database import Database
 from batchkit.store.events import note
 from batchkit.store.rows import BatchRow, Member, Seal, made
@@ -421,6 +421,8 @@ class Batches:
                 "collected_at": now,
                 "collected_no": booking.book(connection, batch, sums, now),
             }
+            if sums.cost > batch.reserved:
+                reservations.note_exceeded(connection, batch, sums.cost, now)
             shown = {**sums.counts, "again": again}
             if not _move(connection, move, batch_id, lease_no, now, detail=shown, **values):
                 raise IllegalMove("a batch moved inside a locked transaction")

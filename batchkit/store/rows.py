@@ -6,11 +6,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import RowMapping
 
-from batchkit.model import BatchState, Json, RunSpec
+from batchkit.model import BatchState, Json, Reserve, RunSpec
 
 Value = TypeVar("Value")
 
@@ -75,6 +75,12 @@ class RunRow:
         """What the builder said, as a value."""
         known = {f.name for f in fields(RunSpec)}
         return RunSpec(**{name: value for name, value in self.spec.items() if name in known})
+
+    @property
+    def reserve(self) -> Reserve | Literal["exceeded"]:
+        """What is reserved; ``exceeded``: bounds again, a batch cost more than was observed."""
+        said: Reserve = self.spec.get("reserve", "bound")
+        return "exceeded" if said == "observed" and self.spec.get("exceeded") else said
 
     @property
     def split(self) -> bool:
@@ -308,8 +314,9 @@ class Seal:
     """A spooled batch that asks to be sealed, with the jobs that could not come along.
 
     ``failed`` ended before sending (``file_changed``), ``absent`` wait for their files, ``aside``
-    for money: others of their range fit. ``marks`` are the prefixes that are marked in it,
-    ``uploads`` the ids of those that its lines name.
+    for money: others of their range fit. ``uncovered`` is what its jobs may cost beyond what is
+    ``reserved``. ``marks`` are the prefixes that are marked in it, ``uploads`` the ids of those
+    that its lines name.
     """
 
     lane: LaneRow
@@ -334,6 +341,7 @@ class Seal:
     members: Sequence[Member] = ()
     marks: Json | None = None
     uploads: Sequence[int] = ()
+    uncovered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.errors import RunNotFoundError
-from batchkit.model import Json
+from batchkit.model import Json, Reserve
 from batchkit.store import fronts, local, revival
 from batchkit.store.database import Database
 from batchkit.store.events import note
@@ -43,10 +43,11 @@ _OWNED = (attempts, members, jobs, loans, batches, events, templates, prefixes, 
 class Opening:
     """What opening a run changes, all in one transaction.
 
-    ``released`` gives each lane's new watermark. ``dropped`` are rows that were never sent and
-    simply go; ``superseded`` are rows whose answers stay as revisions; ``gone`` are cancelled;
-    all are (lane_id, seq). ``front`` is what goes first of what is released. ``seen`` are the
-    watermarks that all of this was worked out by, of every lane that has one; None asks nobody.
+    ``spec`` are settings; those it does not name stay. ``released`` gives each lane's new
+    watermark. ``dropped`` are rows that were never sent and simply go; ``superseded`` are rows
+    whose answers stay as revisions; ``gone`` are cancelled; all are (lane_id, seq). ``front`` is
+    what goes first of what is released. ``seen`` are the watermarks that all of this was worked
+    out by, of every lane that has one; None asks nobody.
     """
 
     spec: Json
@@ -151,7 +152,7 @@ class Runs:
                 update(runs)
                 .where(runs.c.id == run_id)
                 .values(
-                    spec=opening.spec,
+                    spec={**run.spec, **opening.spec},
                     opened_at=func.coalesce(runs.c.opened_at, now),
                     total=runs.c.total + added - removed - superseded,
                     revisions=runs.c.revisions + superseded,
@@ -171,10 +172,17 @@ class Runs:
             return made(RunRow, _row(connection, run_id))
 
     def wake(
-        self, run_id: int, now: datetime, limits: Json | None = None, *, reviewed: bool = False
+        self,
+        run_id: int,
+        now: datetime,
+        limits: Json | None = None,
+        *,
+        reserve: Reserve | None = None,
+        reviewed: bool = False,
     ) -> RunRow:
         """Go on with a run: new limits, no more waiting.
 
+        ``reserve`` is what to reserve from now on, whatever was exceeded before.
         ``reviewed`` says that a person looked at it and named it: what was held back for review
         goes again, and is not held back for the same reason a second time.
         """
@@ -184,14 +192,18 @@ class Runs:
             if "time_limit_s" in values:
                 values["deadline_at"] = _deadline(run, values["time_limit_s"], now)
             values |= {"waiting_for": None, "waiting_since": None, "waiting_detail": None}
+            if reserve is not None:
+                values["spec"] = {**run.spec, "reserve": reserve, "exceeded": None}
             if reviewed:
                 values |= {"hold_until": None, "hold_reason": None}
                 values["brakes"] = dict.fromkeys(run.brakes, "off")
                 if run.canary is not None and run.canary["state"] == "held":
                     values["canary"] = {**run.canary, "state": "off"}
             connection.execute(update(runs).where(runs.c.id == run_id).values(values))
-            if limits:
-                changed = {name: str(value) for name, value in limits.items()}
+            changed = {name: str(value) for name, value in (limits or {}).items()}
+            if reserve is not None:
+                changed["reserve"] = reserve
+            if changed:
                 note(connection, run_id, now, "limits", changed=changed)
             return made(RunRow, _row(connection, run_id))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, literal, or_, select, update
 
-from batchkit.model import BatchState
-from batchkit.store import local, uploads
+from batchkit.model import BatchState, Json
+from batchkit.store import local, reservations, uploads
 from batchkit.store.events import note
 from batchkit.store.rows import LaneRow, Seal
 from batchkit.store.runs import LIVE, close_if_done
@@ -25,10 +25,13 @@ class Refused(Exception):
 def seal(connection: Connection, seal: Seal, now: datetime) -> int:
     """Write a batch down with its jobs and its reservation; return its id, 0 if all jobs failed.
 
-    Raises Refused if the run was stopped, its limit is reached, or another process was faster.
+    Raises Refused if the run was stopped, its limit is reached, another process was faster, or less
+    than bounds was to be reserved and the run has gone back to them.
     """
     lane = seal.lane
     lock_run(connection, lane.run_id)  # or two processes count each other's batch as not there
+    if seal.uncovered and not reservations.is_observed(connection, lane.run_id):
+        raise Refused
     if not _reserve(connection, seal, now):
         raise Refused
     if seal.kind == "range":
@@ -45,7 +48,10 @@ def seal(connection: Connection, seal: Seal, now: datetime) -> int:
         close_if_done(connection, lane.run_id, now)
     if batch_id is None:
         return 0
-    note(connection, lane.run_id, now, "sealed", batch_id=batch_id, jobs=seal.count)
+    told: Json = {"jobs": seal.count}
+    if seal.uncovered:
+        told |= {"reserved_nano": seal.reserved, "uncovered_nano": seal.uncovered}
+    note(connection, lane.run_id, now, "sealed", batch_id=batch_id, **told)
     return batch_id
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import caching, documents, requests
@@ -24,8 +23,9 @@ from batchkit.submitter.copying import Copier
 from batchkit.submitter.fitting import Fits, Fitting
 from batchkit.submitter.gates import Gate
 from batchkit.submitter.lending import Halted, Lender, Loans
+from batchkit.submitter.reserving import Reserving, reserved
 from batchkit.submitter.shares import Part, Shares
-from batchkit.weighing import Weight, weigh, weigh_attempt
+from batchkit.weighing import Rates, Weight, weigh, weigh_attempt
 
 Pairs: TypeAlias = Iterable[tuple[JobRow, Member | None]]
 
@@ -61,6 +61,8 @@ class _Load:
     aside: list[int] = field(default_factory=list)
     away: str | None = None
     marks: Marks = field(default_factory=Marks)
+    rates: Rates = field(default_factory=dict)
+    uncovered: int = 0
     attempt_no: int = 1
     stopped: Reason | None = None
     needed: int | None = None
@@ -91,6 +93,7 @@ class Cutter:
         self._owner = owner
         self._gate = Gate(store, pace)
         self._fitting = Fitting(store)
+        self._reserving = Reserving(store, self._fitting.forget)
         self.shares = Shares(store, provider, account, pace)
         self._most_bytes: int | None = None
         self._templates: dict[int, Json] = {}
@@ -163,14 +166,15 @@ class Cutter:
         """Cut a batch of what still fits, past what does not; say what the cheapest needs."""
         least = [] if short.needed is None else [short.needed]
         whole, lane = lane, self._gate.behind_canary(run, lane, now)
-        fits = self._fitting.in_range(lane, run.free or 0, self._needed)
+        needs = partial(self._needed, self._reserving.rates(run, lane))
+        fits = self._fitting.in_range(lane, run.free or 0, needs)
         if fits.seqs or lane.cursor < lane.released < whole.released:
             # What is left of a canary does not keep it from being judged.
             load = self._load(run, lane, Marks(), part, counted=True)
             return self._cut(load, partial(self._take_fitting, fits), "range", now)
         least += [] if fits.least is None else [fits.least]
         waiting = self._gate.waiting(run, lane, now)
-        fits = self._fitting.among(lane, waiting, run.free or 0, self._needed)
+        fits = self._fitting.among(lane, waiting, run.free or 0, needs)
         if fits.members:
             load = self._load(run, lane, Marks(), part, counted=True)
             pairs = self._members(lane, fits.members)
@@ -280,15 +284,17 @@ class Cutter:
     def _load(
         self, run: RunRow, lane: LaneRow, marks: Marks, part: Part, *, counted: bool = False
     ) -> _Load:
+        tight = counted or self._is_tight(run, lane, 2 if marks else 1)
         return _Load(
             run=run,
             lane=lane,
             token=new_token(run.uid),
             filling=self._filling(run, part),
             loans=self.lender.loans(),
-            counted=counted or self._is_tight(run, lane, 2 if marks else 1),
+            counted=tight,
             end=lane.cursor,
             marks=marks,
+            rates=self._reserving.rates(run, lane) if tight else {},
         )
 
     def _filling(self, run: RunRow, part: Part, items: int | None = None) -> Filling:
@@ -335,7 +341,7 @@ class Cutter:
             request = requests.assemble(template, row.own, attachments, changes)
             request = self._marked(load, row, member, template, request)
             line = self._provider.encode(request, custom_id(load.token, row.seq))
-            weight = self._weight(load.counted, row, template, request, changes)
+            weight = self._weight(load.counted, load.rates, row, request, changes)
             if _outgrew(attachments):
                 weight = self._weighed(template, request)
             if not self._offer(load, row, member, line, weight, writer):
@@ -356,19 +362,20 @@ class Cutter:
         if dear is not None:
             load.failed.append(_failed(row, Code.MAX_USD, dear))
             return True
-        stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
+        stopped = load.filling.offer(len(line), weight.held, weight.tokens)
         if stopped == "queue" and not load.filling.count and self._queue_is_empty(load.lane):
             # Our bound is above what the provider counts: alone it may fit, and waits for nothing.
             load.filling = self._filling(load.run, Part(), items=1)
-            stopped = load.filling.offer(len(line), weight.bound, weight.tokens)
+            stopped = load.filling.offer(len(line), weight.held, weight.tokens)
         if stopped == "request_bytes":
             why = f"its request has {len(line):,} bytes, more than {self._provider.name} takes"
             load.failed.append(_failed(row, Code.BAD_INPUT, why))
             return True
         if stopped is not None:
-            load.stopped, load.needed = stopped, weight.bound
+            load.stopped, load.needed = stopped, weight.held
             return False
         writer.add(line)
+        load.uncovered += weight.uncovered
         if member is not None:
             load.chosen.append(member)
             load.attempt_no = max(load.attempt_no, member.attempt_no)
@@ -383,39 +390,41 @@ class Cutter:
         if not found.caching:
             return request
         changes = (member.changes if member else None) or {}
-        weight = self._weight(load.counted, row, template, found, changes)
+        weight = self._weight(load.counted, load.rates, row, found, changes)
         free, first = load.run.free, not (load.filling.count or load.run.reserved)
-        hinders = first and free is not None and (weight.bound or 0) > free
+        hinders = first and free is not None and (weight.held or 0) > free
         if hinders or self._too_dear(load, row, member, weight):
             load.marks.leave_out(row.seq)
             return request
         return found
 
-    def _needed(self, row: JobRow, member: Member | None) -> int | None:
-        """Return what a job's next attempt may cost, counted; None without a price or a file."""
+    def _needed(self, rates: Rates, row: JobRow, member: Member | None) -> int | None:
+        """Return what a job's next attempt reserves, counted; None without a price or a file."""
         changes = (member.changes if member else None) or {}
         template = self._template(row.template_id)
         try:
-            attachments = attachments_of(row, self._store.files)
+            given = requests.documents_of(row.documents)
+            attachments = [documents.load(one, self._store.files) for one in given]
         except (DocumentGone, DocumentChanged):
             return None
         request = requests.assemble(template, row.own, attachments, changes)
         if _outgrew(attachments):
             return self._weighed(template, request).bound
-        return self._weight(True, row, template, request, changes).bound
+        return self._weight(True, rates, row, request, changes).held
 
     def _weight(
-        self, counted: bool, row: JobRow, template: Json, request: Request, changes: Json
+        self, counted: bool, rates: Rates, row: JobRow, request: Request, changes: Json
     ) -> Weight:
-        return weigh_attempt(
+        weight = weigh_attempt(
             request,
-            requests.price_of(template),
+            requests.price_of(self._template(row.template_id)),
             Weight(row.tokens, row.bound),
             changes,
             provider=self._provider.name,
             dialect=self._provider.traits.dialect,
             counted=counted,
         )
+        return reserved(weight, rates, row, changes)
 
     def _weighed(self, template: Json, request: Request) -> Weight:
         price = requests.price_of(template)
@@ -469,6 +478,7 @@ class Cutter:
             members=load.chosen,
             marks=load.marks.said,
             uploads=sorted(load.loans.ids),
+            uncovered=load.uncovered,
         )
 
     def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:
@@ -479,11 +489,6 @@ class Cutter:
                 return Waiting.FILES, load.away
             case _:
                 return None
-
-
-def attachments_of(row: JobRow, copies: Path | None) -> list[Attachment]:
-    """Read a job's documents; raises DocumentGone and DocumentChanged."""
-    return [documents.load(one, copies) for one in requests.documents_of(row.documents)]
 
 
 def _outgrew(attachments: list[Attachment]) -> bool:

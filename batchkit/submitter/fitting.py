@@ -21,7 +21,7 @@ _Key: TypeAlias = tuple[int, int, int | None, str | None]
 """A job by lane and place, and what of its next attempt makes it dearer."""
 
 Weigh: TypeAlias = Callable[[JobRow, Member | None], int | None]
-"""Says what a job's next attempt may cost, in nano-dollars; None if that cannot be told."""
+"""Says what a job's next attempt reserves, in nano-dollars; None if that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ class Fitting:
         by_seq = {member.seq: member for member in waiting[:_MOST]}
         fits = _fits(self._weighed(lane, list(by_seq), by_seq, weigh), free)
         return Fits(fits.seqs, [one for one in waiting if one.seq in fits.seqs], fits.least)
+
+    def forget(self) -> None:
+        """Weigh anew: other amounts are reserved now."""
+        self._needs.clear()
+        self._barren.clear()
 
     def sentence(self, run: RunRow, least: int | None) -> str:
         """Say what the cheapest of the jobs that wait needs, and all of them together."""
@@ -124,8 +129,12 @@ def _sentence(run: RunRow, least: int, jobs: int, bound: int) -> str:
     """Say what keeps a run from sending more, and with which limit it goes on."""
     who = f"the cheapest of {jobs:,} jobs that wait" if jobs > 1 else "the next job"
     rest = f"; all {jobs:,} together need {enough(bound)} at most" if jobs > 1 else ""
+    limit = show(run.cost_limit)
+    free = f"{show(run.free)} of the limit {limit} are free"
+    if run.free is not None and run.free < 0:
+        free = f"the limit {limit} is exceeded by {show(-run.free)}"
     return (
-        f"{who} needs {enough(least)}, {show(run.free)} of the limit {show(run.cost_limit)} are "
-        f"free (spent {show(run.spent)}, reserved {show(run.reserved)}): it goes with a limit of "
+        f"{who} needs {enough(least)}, {free} "
+        f"(spent {show(run.spent)}, reserved {show(run.reserved)}): it goes with a limit of "
         f"{enough(run.spent + run.reserved + least)} or more{rest}"
     )

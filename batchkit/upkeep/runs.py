@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from batchkit.errors import RunNotFoundError
+from batchkit.model import Json, Reserve
 from batchkit.upkeep.convoy import Convoy
 from batchkit.upkeep.places import existing
 
@@ -39,6 +40,7 @@ def go_on(
     *,
     cost_limit: float | None = None,
     time_limit: timedelta | None = None,
+    reserve: Reserve | None = None,
     once: bool = False,
     print_status: bool = False,
     project: str | None = None,
@@ -54,5 +56,6 @@ def go_on(
         return Convoy(existing(database), project).drive(once=once, print_status=print_status)
     handle = chosen(run, project=project, database=database)
     seconds = None if time_limit is None else time_limit.total_seconds()
-    handle.resume(cost_limit=cost_limit, time_limit=seconds, once=once, print_status=print_status)
+    limits: Json = {"cost_limit": cost_limit, "time_limit": seconds, "reserve": reserve}
+    handle.resume(**limits, once=once, print_status=print_status)
     return [handle]

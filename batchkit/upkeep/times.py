@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 from batchkit import settings
 from batchkit.clock import SystemClock
 from batchkit.errors import ValidationError
 from batchkit.model import Json
+from batchkit.money import dollars
 from batchkit.parts import shown
 from batchkit.upkeep.places import picked, store_of
 
@@ -28,11 +30,15 @@ def timeline(
         row = picked(store, settings.project(project), run)
         names = ("at", "action", "batch_id", "key", "detail")
         found = store.events.of_run(row.id, since)
-        return [{name: event[name] for name in names} | _of(event["key"]) for event in found]
+        return [{name: event[name] for name in names} | _of(event) for event in found]
 
 
-def _of(key: str | None) -> Json:
-    return {"key": None if key is None else shown(key)}
+def _of(event: Any) -> Json:
+    """Return an event's key and detail for people: amounts in US dollars."""
+    key, told = event["key"], dict(event["detail"])
+    for name in [name for name in told if name.endswith("_nano")]:
+        told[f"{name.removesuffix('_nano')}_usd"] = dollars(told.pop(name))
+    return {"key": None if key is None else shown(key), "detail": told}
 
 
 def moment(written: str, now: datetime | None = None) -> datetime:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 
 from batchkit.builder import Batch
 from batchkit.errors import CostLimitExceededError, ValidationError
-from batchkit.model import Json, Succeeded, Usage
+from batchkit.model import Json, Reserve, Succeeded, Usage
+from batchkit.money import enough, usd
 from batchkit.run import BatchRun
+from batchkit.run.status import line
 from batchkit.testing import FakeProvider
 from tests.builder.conftest import Make
 
@@ -38,8 +41,9 @@ class Case:
         self.truth = (self.tokens + 1) / 1e6
         fake.answer = self._answer
 
-    def batch(self, jobs: int, usd: float, **settings: Any) -> Batch:
-        return self._add(self.make(name="x", **settings).add_cost_limit(usd=usd), jobs, self.price)
+    def batch(self, jobs: int, usd: float, *, reserve: Reserve = "bound", **settings: Any) -> Batch:
+        limited = self.make(name="x", **settings).add_cost_limit(usd=usd, reserve=reserve)
+        return self._add(limited, jobs, self.price)
 
     def _add(self, batch: Batch, jobs: int, price: Json) -> Batch:
         for number in range(jobs):
@@ -79,7 +83,7 @@ def test_it_finishes_in_the_waves_that_the_estimate_said(
     case = Case(lite, fake, ratio)
     jobs = math.ceil(least(ratio) * more)
     limit = SHARE * jobs * case.truth
-    batch = case.batch(jobs, limit, **settings)
+    batch = case.batch(jobs, limit, reserve="bound", **settings)
     said = batch.estimate()
     run = batch.run()
 
@@ -144,3 +148,93 @@ def test_a_limit_below_one_job_is_refused_before_anything_is_sent(
 def test_a_limit_that_is_text_is_refused(lite: Make) -> None:
     with pytest.raises(ValidationError, match="must be a number of US dollars, not '5'"):
         lite(name="x").add_cost_limit("5")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("ratio", "jobs"), [(8, 700), (20, 700)])
+def test_by_what_is_observed_it_finishes_in_fewer_waves_and_as_many_as_were_said(
+    lite: Make, fake: FakeProvider, ratio: float, jobs: int
+) -> None:
+    """Once a hundred are answered, the rest goes out at once; and the limit holds."""
+    case = Case(lite, fake, ratio)
+    limit = SHARE * jobs * case.truth
+    bound = case.batch(jobs, limit).estimate()
+    batch = case.batch(jobs, limit, reserve="observed")
+    said = batch.estimate()
+    run = batch.run()
+
+    assert run.state == "completed"
+    assert books(run) == pytest.approx((jobs * case.truth, 0))
+    assert (len(fake.refs), waves(fake)) == (said["batches"], said["waves"])
+    assert said["waves"] < bound["waves"]
+    assert run.status()["reserve"] == "observed"
+
+
+def test_an_estimate_says_how_far_a_limit_can_be_overshot(lite: Make, fake: FakeProvider) -> None:
+    """By everything at its bound: nothing where bounds are reserved, or where all of them fit."""
+    case = Case(lite, fake, 8)
+    limit = 10 * 8 * case.truth
+    bound = case.batch(40, limit).estimate()
+    found = case.batch(40, limit, reserve="observed").estimate()
+
+    assert (bound["reserve"], bound["usd_overshoot"]) == ("bound", 0)
+    assert found["reserve"] == "observed"
+    assert found["usd_overshoot"] == pytest.approx(found["usd_max"] - limit, rel=1e-9)
+    assert case.batch(40, 5 * limit, reserve="observed").estimate()["usd_overshoot"] == 0
+    assert {**found, "reserve": "bound", "usd_overshoot": 0} == bound
+
+
+def test_the_next_estimate_goes_by_what_is_known_already(lite: Make, fake: FakeProvider) -> None:
+    """Fifty new jobs of tomorrow fit at what yesterday's needed, where eight do at their bounds."""
+    case = Case(lite, fake, 8)
+    case.batch(100, 1.0, reserve="observed").run()
+    spent = 100 * case.truth
+    limit = spent + 8 * 8 * case.truth
+    assert case.batch(150, limit).estimate()["waves"] > 1
+    batch = case.batch(150, limit, reserve="observed")
+    said = batch.estimate()
+    assert (said["new_jobs"], said["batches"], said["waves"]) == (50, 1, 1)
+    run = batch.submit()
+
+    assert len(fake.refs) == 2
+    over = run.status()["overshoot_usd"]
+    assert 0 < over <= said["usd_overshoot"]
+    assert f"up to {enough(usd(over))} above the limit" in line(run.status())
+
+
+def test_what_is_said_before_sending_names_the_sum(
+    lite: Make, fake: FakeProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing more is said where bounds are reserved, or where they all fit."""
+    case = Case(lite, fake, 8)
+    limit = 10 * 8 * case.truth
+
+    def said(usd: float, reserve: Reserve) -> str:
+        case.batch(30, usd, reserve=reserve).set_verbosity("info").submit()
+        return "".join(capsys.readouterr())
+
+    told = said(limit, "observed")
+    assert "Once 100 jobs of a kind are answered, what they needed of their upper bounds" in told
+    assert re.search(r"\$0\.\d+ more than the limit of \$0\.\d+ would be spent", told)
+    assert "would be spent" not in said(limit, "bound")
+    assert "would be spent" not in said(1e6, "observed")
+
+
+def test_a_script_that_sets_no_limit_leaves_what_is_reserved_as_it_is(
+    lite: Make, fake: FakeProvider
+) -> None:
+    """The last explicit word counts, as it does for the limit itself."""
+    case = Case(lite, fake, 8)
+    run = case.batch(2, 1.0, reserve="observed").submit()
+    plain = lite(name="x").add_job(prompt="more", key="more", price=case.price)
+    with_all = case._add(plain, 2, case.price)
+    assert with_all.submit().status()["reserve"] == "observed"
+    run.resume(reserve="bound", once=True)
+    assert "reserve" not in run.status()
+
+
+def test_what_is_reserved_is_one_of_two_words(lite: Make, fake: FakeProvider) -> None:
+    with pytest.raises(ValueError, match="reserve must be one of bound, observed, not 'p99'"):
+        lite(name="x").add_cost_limit(5, reserve="p99")  # type: ignore[arg-type]
+    run = Case(lite, fake, 8).batch(1, 1.0).run()
+    with pytest.raises(ValueError, match="reserve must be one of bound, observed, not 'p99'"):
+        run.resume(reserve="p99")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from click.testing import Result
 
 from batchkit import Batch
 from batchkit.clock import SystemClock
+from batchkit.store import Store
 
 Add = Callable[..., Batch]
 Command = Callable[..., Result]
@@ -361,6 +363,29 @@ def test_resume_raises_a_cost_limit(add: Add, command: Command, data: Data) -> N
 
     assert result.exit_code == 0
     assert data("status", "poor")["cost_limit_usd"] == 5.0
+
+
+def test_resume_says_anew_what_is_reserved(add: Add, command: Command, data: Data) -> None:
+    """And ``status`` and ``log`` say what is; amounts there are US dollars."""
+    batch = add("tight", *PROMPTS).add_cost_limit(usd=5, reserve="observed")
+    run = batch.run(progress_interval=0.05)
+    state = data("status", "tight")
+    assert (state["reserve"], state["overshoot_usd"]) == ("observed", 0)
+    assert "observed" in command("status", "tight").stdout
+    with closing(Store(".batchkit/batchkit.db")) as store:
+        row = store.runs.find("default", "tight")
+        assert row is not None
+        told = {"cost_nano": 120, "reserved_nano": 2_500_000_000}
+        store.events.add(row.id, SystemClock().now(), "exceeded", **told)
+
+    assert command("resume", "tight", "--reserve", "bound").exit_code == 0
+    assert "reserve" not in data("status", "tight")
+    assert run.state == "completed"
+    *_, exceeded, changed = data("log", "tight")
+    assert exceeded["detail"] == {"cost_usd": 1.2e-7, "reserved_usd": 2.5}
+    assert changed["detail"] == {"changed": {"reserve": "bound"}}
+    assert command("resume", "--reserve", "bound").exit_code == 2
+    assert command("resume", "tight", "--reserve", "p99").exit_code == 2
 
 
 def test_one_run_without_a_key_keeps_no_other_from_going_on(

@@ -38,18 +38,30 @@ class Night:
         **spec: Any,
     ) -> RunRow:
         """Add jobs and open the run; with as many bounds as jobs each has its own."""
+        said = {"max_parallel_batches": 10, "max_attempts": 3, **spec}
+        self.run_id = self.store.runs.create("default", "night", said, self.clock.now()).id
+        texts = prompts or [f"document {number}" for number in range(count)]
+        return self.add(texts, template=template, limits=limits, bound=bound, **said)
+
+    def add(
+        self,
+        texts: Sequence[str],
+        *,
+        template: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+        bound: int | Sequence[int] | None = 1_000,
+        **spec: Any,
+    ) -> RunRow:
+        """Add jobs to the run there is, and open them."""
         shared = {"provider": self.fake.name, "model": "fake-1", "max_tokens": 100, "price": PRICE}
         shared |= template or {}
-        said = {"max_parallel_batches": 10, "max_attempts": 3, **spec}
-        run = self.store.runs.create("default", "night", said, self.clock.now())
-        texts = prompts or [f"document {number}" for number in range(count)]
+        first = self.run.total
         bounds = bound if isinstance(bound, Sequence) else [bound] * len(texts)
-        new = [self._job(n, text, shared, bounds[n]) for n, text in enumerate(texts)]
-        self.store.jobs.append(run.id, new)
-        released = {lane.id: lane.size for lane in self.store.jobs.lanes(run.id)}
-        opening = Opening(spec=said, released=released, limits=limits or {})
-        self.run_id = run.id
-        return self.store.runs.open(run.id, opening, self.clock.now())
+        new = [self._job(first + n, text, shared, bounds[n]) for n, text in enumerate(texts)]
+        self.store.jobs.append(self.run_id, new)
+        released = {lane.id: lane.size for lane in self.store.jobs.lanes(self.run_id)}
+        opening = Opening(spec=spec, released=released, limits=limits or {})
+        return self.store.runs.open(self.run_id, opening, self.clock.now())
 
     def engine(self) -> Engine:
         """Return a new engine, as another process would make it."""

@@ -19,8 +19,9 @@ from batchkit import requests
 from batchkit.engine import Engine
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import LIVE_STATES, Errored, Json, Outcome, Succeeded, Usage
+from batchkit.submitter.reserving import reserved
 from batchkit.testing import Course, FakeProvider, ManualClock
-from batchkit.weighing import Weight, weigh_attempt
+from batchkit.weighing import Rates, Weight, weigh_attempt
 from tests import postgres
 from tests.engine.conftest import MakeNight
 from tests.engine.nights import Night
@@ -217,7 +218,7 @@ class Scene:
 FINISH = {"good": "stop", "cut": "length", "empty": "stop"}
 
 
-def waiting_needs(night: Night) -> list[int]:
+def waiting_needs(night: Night, rates: Rates | None = None) -> list[int]:
     """What each job that waits, and that nobody holds back, needs to go: in order."""
     store, late, needs = night.store, night.clock.now() + timedelta(days=1), list[int]()
     for lane in store.jobs.lanes(night.run_id):
@@ -236,7 +237,8 @@ def waiting_needs(night: Night) -> list[int]:
                 dialect=night.fake.traits.dialect,
                 counted=True,
             )
-            needs += [] if weight.bound is None else [weight.bound]
+            held = reserved(weight, rates or {}, row, changes).held
+            needs += [] if held is None else [held]
     return needs
 
 
