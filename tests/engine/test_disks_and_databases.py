@@ -53,6 +53,17 @@ def simulated(
 
 
 @pytest.fixture
+def anywhere(
+    request: pytest.FixtureRequest, simulated: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> Simulator:
+    """The simulator; OpenAI's batches are on the books of a Postgres, Anthropic's of a file."""
+    if _AT_HAND["model"] == MODELS["openai"]:
+        url = request.getfixturevalue("migrated_postgres_url")
+        monkeypatch.setenv("BATCHKIT_DATABASE_URL", url)
+    return simulated
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB; what cannot be simulated here is said."""
     folder = tmp_path / "small"
@@ -105,19 +116,19 @@ def _line(result: Result) -> str:
 
 
 def test_a_full_disk_while_spooling_sends_nothing(
-    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    anywhere: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk))
     with pytest.raises(ConfigError, match="No space left on device"):
         _batch().run(progress_interval=0.05)
-    assert not simulated.ledger().entries
+    assert not anywhere.ledger().entries
     assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_while_downloading_loses_no_answer(
-    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+    anywhere: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _batch().submit()
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk / "spool"))
@@ -125,11 +136,11 @@ def test_a_full_disk_while_downloading_loses_no_answer(
     assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
     assert get_run("night").status()["active"] == 4
     ballast.unlink()
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_under_the_results_stops_nothing(
-    simulated: Simulator, small_disk: Path, capfd: pytest.CaptureFixture[str]
+    anywhere: Simulator, small_disk: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = small_disk / "out"
     batch = _batch(results_dir=out, raw_files=False)
@@ -138,11 +149,11 @@ def test_a_full_disk_under_the_results_stops_nothing(
     assert batch.run(progress_interval=0.05).status()["completed"] == 4
     assert "They are safe in the database" in capfd.readouterr().err
     ballast.unlink()
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_under_the_raw_files_is_one_clear_line(
-    simulated: Simulator, small_disk: Path
+    anywhere: Simulator, small_disk: Path
 ) -> None:
     out = small_disk / "out"
     batch = _batch(results_dir=out, raw_files="full")
@@ -152,7 +163,7 @@ def test_a_full_disk_under_the_raw_files_is_one_clear_line(
         batch.run(progress_interval=0.05)
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_database_that_another_locks_is_one_clear_line(
@@ -168,6 +179,22 @@ def test_a_database_that_another_locks_is_one_clear_line(
     assert "database is locked" in line
     assert "Nothing is lost" in line
     _resumed(simulated)
+
+
+def test_a_spool_that_may_not_be_written_is_one_clear_line(
+    anywhere: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without the right to write; root may write anywhere but into ``/proc``."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    place = Path("/proc/spool") if os.geteuid() == 0 else locked / "spool"
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(place))
+    with pytest.raises(ConfigError, match="Nothing is lost: mend it"):
+        _batch().run(progress_interval=0.05)
+    assert str(place) in _line(CliRunner().invoke(cli, ["resume", "night"]))
+    assert not anywhere.ledger().entries
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
+    _resumed(anywhere)
 
 
 def test_leases_are_renewed_again_once_a_lock_is_gone(
