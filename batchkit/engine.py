@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,9 +36,10 @@ from batchkit.submitter import Submitter
 
 Ending = Literal["done", "waiting", "detached", "timeout", "once"]
 
-_LEAVE_AFTER = 8.0
+_LEAVE_AFTER = 6.0
 """Seconds a detach waits for the calls in hand; what is still open then is recorded as unknown."""
 
+_BEAT_AGAIN = timedelta(seconds=5)
 _LONGEST_NAP = 5.0
 _GLANCE = 0.05
 _MOST_PASSES = 1_000
@@ -149,10 +150,13 @@ class Engine:
             over.set()
 
     def _beat(self, over: threading.Event) -> None:
-        wait = self._store.leases.renew(self._owner, self._clock.now())
+        wait = timedelta()
         while not self._clock.wait(wait.total_seconds(), over):
-            self._store.leases.read_clock(self._clock.now())
-            wait = self._store.leases.renew(self._owner, self._clock.now())
+            try:
+                self._store.leases.read_clock(self._clock.now())
+                wait = self._store.leases.renew(self._owner, self._clock.now())
+            except ConfigError:  # the workers say so, if it stays; they may live through it
+                wait = _BEAT_AGAIN
 
     def tick(self, run_ids: Sequence[int]) -> int:
         """Make one pass of every step, in this thread; return how much moved."""

@@ -93,7 +93,11 @@ class Spools:
             self.folder.mkdir(parents=True, exist_ok=True)
             return SpoolWriter(self.folder / f"{token}.jsonl")
         except OSError as error:
-            raise ConfigError(f"Cannot write to {self.folder}: {error.strerror}") from error
+            raise ConfigError(
+                f"Cannot write to {self.folder}: {error.strerror}. Nothing is lost: mend it "
+                "(space, rights) or name another folder with BATCHKIT_SPOOL_DIR, and go on with: "
+                "batchkit resume"
+            ) from error
 
     def incoming(self, token: str) -> Path:
         """Return the folder for one batch's downloads, made if it is not there."""

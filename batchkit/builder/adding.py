@@ -52,8 +52,8 @@ class Adding:
         """
         check_shape(job)
         paths = paths_of(job)
-        template = self._templates.of(job, job.prompt if paths else None, brakes, day)
         _check_prompt(job.prompt)
+        template = self._templates.of(job, job.prompt if paths else None, brakes, day)
         if job.split_pages is None:
             found = [self._inspected(path, job.pages) for path in paths]
             return [_row(job, template, brakes, found, named)]
@@ -136,13 +136,14 @@ def _stored(document: Document) -> Json:
 
 def failed_row(job: Job, problem: str, named: Named) -> NewJob:
     """Return the row of a job that cannot become a request: it ends as failed, at no cost."""
-    paths = [os.fspath(path) for path in paths_of(job)]
+    paths = [keys.written(os.fspath(path)) for path in paths_of(job)]
     template: Json = {
         "provider": "",
         "model": job.model,
         "max_tokens": job.max_tokens or DEFAULT_MAX_TOKENS,
     }
-    asked: Json = {"prompt": job.prompt, "files": paths}
+    prompt = None if job.prompt is None else keys.written(job.prompt)
+    asked: Json = {"prompt": prompt, "files": paths}
     if job.pages is not None:
         asked["pages"] = job.pages
     if job.split_pages is not None:

@@ -49,6 +49,11 @@ def checked(key: object) -> str:
         raise ValidationError(
             f"key={key[:40]!r} cannot be a key: it needs 1 to {_LONGEST:,} characters without NUL."
         )
+    if key != written(key):
+        raise ValidationError(
+            f"key={key[:40]!a} cannot be a key: it holds half a character, as the name of a file "
+            "does that is not UTF-8. Rename the file, or write another key."
+        )
     if MARK in key:
         raise ValidationError(
             f"key={key[:40]!r} cannot be a key: U+001F in it is what batchkit marks the parts of "
@@ -57,9 +62,14 @@ def checked(key: object) -> str:
     return key
 
 
+def written(text: str) -> str:
+    """Return a text with ``\\udcff`` where half a character stands, which no database takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def of_files(paths: Sequence[str | os.PathLike[str]], pages: str | None = None) -> str:
     """Return the key of a job with files: their paths as given, and the pages if it has some."""
-    key = " + ".join(os.fspath(path) for path in paths).replace(MARK, "\ufffd")
+    key = written(" + ".join(os.fspath(path) for path in paths)).replace(MARK, "\ufffd")
     if pages is not None:
         key = f"{key}#{ranges.written(pages)}"
     if len(key) <= _LONGEST:

@@ -28,6 +28,7 @@ from batchkit.errors import (
     StateError,
     ValidationError,
 )
+from batchkit.export.folders import owner
 from batchkit.model import Json
 from batchkit.money import enough, show
 from batchkit.parts import shown
@@ -97,6 +98,7 @@ class Start:
         found = identity.survey(store, run, self.draft)
         self._refuse_lost(run, found)
         self._console.say(f"Run {run.name!r}: {found.sentence}")
+        self._warn_of_unknown()
         identity.check(store, run, found, self.wishes.on_change)
         plan = identity.plan(store, run, self.draft, found, self.wishes.on_change, first)
         self._check_sending(run, plan)
@@ -252,6 +254,18 @@ class Start:
                 "script started it without them. Nothing was sent. Start this script again, or "
                 "give it a name of its own."
             )
+
+    def _warn_of_unknown(self) -> None:
+        """Say that ``results_dir`` holds answers that this database knows nothing of."""
+        folder = self.wishes.results_dir
+        of = None if folder is None else owner(folder)
+        if of is None or self.draft.store.runs.is_known(of):
+            return
+        self._console.say(
+            f"{folder} holds answers of {of}, a run that this database does not know. If its "
+            "database was moved or deleted, stop now and put it back: here they are bought again.",
+            "warn",
+        )
 
     def _check_sending(self, run: RunRow, plan: identity.Plan) -> None:
         """Raise if there is no key, or if money forbids it; drop leftovers, which are not sent."""

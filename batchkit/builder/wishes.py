@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchkit import canaries
+from batchkit.builder import keys
 from batchkit.builder.identity import OnChange
 from batchkit.builder.templates import Brakes
 from batchkit.errors import ConfigError, ValidationError
@@ -200,6 +201,8 @@ def name_of(what: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not value.strip() or len(value) > 500 or "\x00" in value:
         raise ValidationError(f"{what}={value!r:.60} is no name: give 1 to 500 characters.")
+    if value != keys.written(value):
+        raise ValidationError(f"{what}={value!a:.60} is no name: it holds half a character.")
     return value
 
 

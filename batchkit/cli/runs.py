@@ -191,7 +191,7 @@ _HINTS = {
     "files": "Files are missing on this machine. Put them back, then: {resume}",
     "review": "Too many answers fail for one reason. Look: {errors}; then: {resume}",
     "canary": "The first answers want a look. Look: {results}; then: {resume}",
-    "provider": "The provider does not answer; it is asked again while this runs: {resume}",
+    "provider": "Unreachable since {since}; the provider is asked again while this runs: {resume}",
 }
 
 
@@ -200,7 +200,7 @@ def next_step(state: dict[str, Any], where: str = "") -> str | None:
     names = ("resume", "errors", "results", "retry")
     commands = {name: f"{screen.program()} {name} {state['id']}{where}" for name in names}
     if state["waiting_for"] in _HINTS:
-        return _HINTS[state["waiting_for"]].format(**commands)
+        return _HINTS[state["waiting_for"]].format(since=_shown_since(state), **commands)
     if state["state"] == "draft":
         return "A draft: its script has not called run() or submit() yet."
     if state["state"] in ("failed", "cancelled"):
@@ -208,6 +208,10 @@ def next_step(state: dict[str, Any], where: str = "") -> str | None:
     if state["state"] == "running":
         return f"Go on with it: {commands['resume']}"
     return None
+
+
+def _shown_since(state: dict[str, Any]) -> str:
+    return "" if state["since"] is None else screen.moment(datetime.fromisoformat(state["since"]))
 
 
 @click.command()

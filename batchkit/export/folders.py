@@ -205,9 +205,14 @@ def own_folder(given: Path, run_id: str, name: str) -> Path:
     """Return the folder that is a run's own: the given one unless it is another run's already."""
     below = given / Path(file_name(Path(name).name)).stem
     for path in (given, below):
-        if _marker(path).get("run") in (None, run_id):
+        if owner(path) in (None, run_id):
             return path
     return given / f"{below.name}-{run_id}"
+
+
+def owner(folder: Path) -> str | None:
+    """Return the id of the run whose results lie in a folder; None if they are nobody's."""
+    return _marker(folder).get("run")
 
 
 def listed(folder: str | os.PathLike[str]) -> list[str]:

@@ -60,14 +60,18 @@ class Driver:
         """
         stop = stop or threading.Event()
         self._stops.append(stop)
+        batches = "; batches go on" if self._again is None else ""
+        detached = f"Detached{batches}. Go on with: {self.command()}"
         try:
             with Detach(stop, self._announce) as detach:
                 ending = self._driven(wanted, folder, stop, max_wait, once)
+        except KeyboardInterrupt:  # the second one: nobody waits for anything any more
+            self._console.say(detached, "error")
+            raise
         finally:
             self._stops.remove(stop)
         if ending == "detached" or (detach.heard is not None and ending != "done"):
-            batches = "; batches go on" if self._again is None else ""
-            self._console.say(f"Detached{batches}. Go on with: {self.command()}", "error")
+            self._console.say(detached, "error")
         detach.leave()
         if ending == "done" and wanted.lines:
             self._console.say(self._report(), "error")  # asked for: said at any verbosity

@@ -1,4 +1,4 @@
-"""What leaves the provider before anybody has fetched it."""
+"""What leaves the provider before anybody has fetched it, and what cannot be fetched."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from batchkit import providers
+from batchkit.console import counted
 from batchkit.errors import BatchkitError
 from batchkit.model import BatchState
 from batchkit.providers import Provider
@@ -16,11 +17,15 @@ NOTICE = timedelta(days=9)
 
 _SHORTEST_KNOWN = timedelta(days=29)
 
+_OFTEN = 3
+"""Downloads that failed before it is said: one or two are nothing."""
+
 
 def warnings(
     store: Store, run_id: int, now: datetime, known: Mapping[str, Provider] | None = None
 ) -> list[str]:
-    """Return a sentence for every batch whose paid results go soon, or went, uncollected.
+    """Return a sentence for every batch whose paid results go soon, or went, uncollected, and for
+    every one whose results are refused again and again.
 
     A batch that was still running when somebody last asked is one of them: it may have ended since.
     """
@@ -31,6 +36,11 @@ def warnings(
         until = _until(batch, provider, known or {})
         if until is not None and until - NOTICE <= now:
             found.append(_told(batch, provider, until, now))
+        if batch.status is BatchState.ENDED and batch.failures >= _OFTEN and batch.error_message:
+            found.append(
+                f"the results of {counted(batch.count, 'job')} in {batch.ref} were asked for "
+                f"{batch.failures} times: {batch.error_message}"
+            )
     return found
 
 
@@ -48,7 +58,7 @@ def _until(batch: BatchRow, provider: str, known: Mapping[str, Provider]) -> dat
 
 def _told(batch: BatchRow, provider: str, until: datetime, now: datetime) -> str:
     day = f"{until.astimezone():%Y-%m-%d %H:%M}"
-    jobs = f"{batch.count:,} {'job' if batch.count == 1 else 'jobs'}"
+    jobs = counted(batch.count, "job")
     if until <= now:
         return f"the results of {jobs} in {batch.ref} left {provider} on {day}, uncollected"
     return f"the results of {jobs} in {batch.ref} leave {provider} on {day}: collect them"

@@ -234,7 +234,7 @@ def _batch(batch: BatchRow, provider: str | None) -> Json:
 
 
 def line(status: Mapping[str, Any]) -> str:
-    """Say a status in one line, without the time of day."""
+    """Say a status in one line, without the time that it is."""
     ended = status["completed"] + status["failed"] + status["cancelled"]
     parts = [f"{ended:,} of {status['total']:,} done"]
     parts += [f"{status[name]:,} {name}" for name in ("failed", "cancelled") if status[name]]
@@ -245,7 +245,7 @@ def line(status: Mapping[str, Any]) -> str:
     if count:
         parts.append(f"{count} {'batch' if count == 1 else 'batches'} running")
     if status["waiting_for"]:
-        parts.append(f"waiting for {status['waiting_for']}")
+        parts.append(_waits(status["waiting_for"], status["since"]))
     return ", ".join([*parts, *_uncovered(status)])
 
 
@@ -254,6 +254,12 @@ def _uncovered(status: Mapping[str, Any]) -> list[str]:
     over, reserve = status.get("overshoot_usd"), status.get("reserve")
     said = [f"up to {enough(usd(over))} above the limit"] if over else []
     return [*said, *(["upper bounds are reserved again"] if reserve == "exceeded" else [])]
+
+
+def _waits(what: str, since: str | None) -> str:
+    if what != Waiting.PROVIDER or since is None:
+        return f"waiting for {what}"
+    return f"provider unreachable since {datetime.fromisoformat(since).astimezone():%H:%M}"
 
 
 def _spent(status: Mapping[str, Any]) -> str:

@@ -196,17 +196,24 @@ def _lines(connection: Any, run_id: int) -> list[str]:
 
 
 def _ended_and_waiting(connection: Any, run_id: int) -> list[str]:
-    """Find jobs that have ended and would be bought again."""
-    query = (
-        select(jobs.c.key)
+    """Find jobs that have ended and would be bought again, or are: in a batch of retries."""
+    ended = (
+        select(jobs.c.key, members.c.batch_id)
         .join(attempts, and_(_job(), attempts.c.final))
         .join(members, and_(members.c.lane_id == jobs.c.lane_id, members.c.seq == jobs.c.seq))
-        .where(jobs.c.run_id == run_id, members.c.run_id == run_id, members.c.batch_id.is_(None))
+        .where(jobs.c.run_id == run_id, members.c.run_id == run_id)
         .limit(_MOST)
     )
+    waiting = ended.where(members.c.batch_id.is_(None))
+    flying = ended.join(batches, batches.c.id == members.c.batch_id).where(
+        batches.c.state.in_(LIVE), attempts.c.batch_id != batches.c.id
+    )
     return [
-        f"job {key!r} has ended and waits to go again"
-        for key in connection.execute(query).scalars()
+        *(f"job {key!r} has ended and waits to go again" for key, _ in connection.execute(waiting)),
+        *(
+            f"job {key!r} has ended and is in live batch {batch_id} once more"
+            for key, batch_id in connection.execute(flying)
+        ),
     ]
 
 

@@ -110,7 +110,7 @@ class Database:
             connection = self.engine.connect()
         except DatabaseError as error:
             said = str(error.orig).strip().partition("\n")[0]
-            if "is locked" in said or self._was_open:
+            if "is locked" in said or self._was_open or _is_damage(said):
                 raise ConfigError(_trouble(self.shown, said)) from error
             raise ConfigError(
                 f"Cannot open the database {self.shown}: {said}. {self._way_out(said)}"
@@ -119,7 +119,7 @@ class Database:
         try:
             with connection:
                 yield connection.execution_options(**options)
-        except OperationalError as error:
+        except DatabaseError as error:
             if not _is_trouble(error):
                 raise
             said = str(error.orig).strip().partition("\n")[0]
@@ -128,12 +128,13 @@ class Database:
     def _way_out(self, said: str) -> str:
         """Tell what to do; never to leave a database that may hold runs for an empty one."""
         elsewhere = "with database= or BATCHKIT_DATABASE_URL"
-        if self.file is not None and (
-            not os.path.exists(self.file)
-            or "not a database" in said
-            or not os.path.getsize(self.file)
-        ):
+        if self.file is not None and not _size(self.file):
             return f"Name another place {elsewhere}."
+        if "not a database" in said:
+            return (
+                f"If it never was one, name another place {elsewhere}. If it was, its runs are "
+                "known nowhere else and would be bought again there: put a copy of it back."
+            )
         return (
             "Mend it (space, rights, server, address) and type the same again. Runs that it holds "
             f"are known nowhere else: in another place, {elsewhere}, they would be bought again."
@@ -205,16 +206,35 @@ _TROUBLES = (
 
 
 def _trouble(where: str, said: str) -> str:
+    if _is_damage(said):
+        return (
+            f"The database {where} is damaged: {said}. Put a copy of it back, or save what can be "
+            f"read with: sqlite3 '{where}' .recover. What it held would be bought again elsewhere."
+        )
     return (
         f"The database {where} cannot be used now: {said}. Nothing is lost: mend it (space, "
         "rights, server, who locks it) and go on with: batchkit resume"
     )
 
 
-def _is_trouble(error: OperationalError) -> bool:
+def _is_damage(said: str) -> bool:
+    return "malformed" in said.lower()
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _is_trouble(error: DatabaseError) -> bool:
     """Say whether it is the machine's or the server's trouble, and not a statement's."""
+    if type(error) not in (OperationalError, DatabaseError):
+        return False  # such as an IntegrityError, whose words may be a user's
     words = str(error.orig).lower()
-    return error.connection_invalidated or any(word in words for word in _TROUBLES)
+    return (
+        error.connection_invalidated
+        or _is_damage(words)
+        or any(word in words for word in _TROUBLES)
+    )
 
 
 def is_missing_table(error: DBAPIError) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from batchkit.errors import StateError
+from batchkit.errors import ConfigError, StateError
 from batchkit.store.database import Database, is_missing_table
-from batchkit.store.tables import SCHEMA
+from batchkit.store.tables import SCHEMA, metadata
 
 HEAD = "0003"
 """The newest migration. Kept here because importing Alembic costs 0.2 s; a test compares."""
@@ -31,12 +31,15 @@ def current(database: Database) -> str | None:
 def ensure(database: Database) -> None:
     """Migrate an empty database or an older SQLite file (copied first); check all others.
 
-    Raises StateError for a newer database and for an older Postgres one that holds runs.
+    Raises StateError for a newer database and for an older Postgres one that holds runs,
+    ConfigError for another program's.
     """
     at = current(database)
     if at == HEAD:
         return
-    if at is not None:
+    if at is None:
+        _refuse_another_programs(database)
+    else:
         _refuse_newer(database, at)
         if database.is_sqlite:
             _copy(database, at)
@@ -73,6 +76,20 @@ def folder() -> Path:
     package = Path(__file__).resolve().parents[1]
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _refuse_another_programs(database: Database) -> None:
+    """Raise ConfigError for a SQLite file where tables of our names stand that we did not make."""
+    if not database.is_sqlite:
+        return
+    with database.read() as connection:
+        there = set(inspect(connection).get_table_names())
+    taken = sorted({str(table.name) for table in metadata.sorted_tables} & there)
+    if taken and "alembic_version" not in there:
+        raise ConfigError(
+            f"The database {database.shown} is another program's: its table {taken[0]!r} is not "
+            "batchkit's. Name another place with database= or BATCHKIT_DATABASE_URL."
+        )
 
 
 def _refuse_newer(database: Database, at: str) -> None:

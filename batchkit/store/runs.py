@@ -105,6 +105,10 @@ class Runs:
         """Return the run of that name or id in a project."""
         return self._one(runs.c.project == project, or_(runs.c.name == name, runs.c.uid == name))
 
+    def is_known(self, uid: str) -> bool:
+        """Say whether a run of that id is here, of whatever project."""
+        return self._one(runs.c.uid == uid) is not None
+
     def get(self, run_id: int) -> RunRow:
         """Return one run; raise RunNotFoundError if it was removed."""
         row = self._one(runs.c.id == run_id)

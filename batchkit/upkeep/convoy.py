@@ -79,12 +79,17 @@ class Convoy:
                 progress.tick()
 
         engine = Engine(self._store, clock=self._clock, console=self._console)
-        with Detach(stop, self._announce) as detach:
-            engine.drive(ids, stop=stop, once=once, on_tick=tick)
-            for progress in told:
-                progress.end()
+        detached = "Detached; batches go on. Go on with: batchkit resume"
+        try:
+            with Detach(stop, self._announce) as detach:
+                engine.drive(ids, stop=stop, once=once, on_tick=tick)
+                for progress in told:
+                    progress.end()
+        except KeyboardInterrupt:  # the second one
+            self._console.say(detached, "error")
+            raise
         if detach.heard is not None:
-            self._console.say("Detached; batches go on. Go on with: batchkit resume", "error")
+            self._console.say(detached, "error")
         detach.leave()
         for handle in handles:
             if lines and handle.is_complete:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Invoice(BaseModel):
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": " \n"}, "prompt is empty"),
         ({"prompt": "\ud800"}, "half a character"),
+        ({"prompt": "\ud800", "file": __file__}, "half a character"),
+        ({"prompt": "a", "key": "bad\udcff.pdf"}, r"bad\\udcff.pdf' cannot be a key: .* Rename"),
         ({"prompt": 7}, "prompt must be text, not int"),
         ({"prompt": "a", "file": 7}, "A file must be a path, not int"),
         ({"prompt": "a", "file": "nowhere.txt"}, "nowhere.txt does not exist"),
@@ -175,6 +178,19 @@ def test_a_bad_input_may_become_a_failed_job(make: Make, fake: FakeProvider, tmp
     assert failed[str(tmp_path / "missing.pdf")].metadata == {"row": 3}
     assert {one.cost_usd for one in failed.values()} == {0}
     assert len(fake.ledger.entries) == 1
+
+
+def test_half_a_character_in_a_name_or_a_prompt_is_a_failed_job_as_well(make: Make, tmp_path: Path):
+    """A file name that is no UTF-8, from an old archive: it ends neither the script nor the run."""
+    name = os.fsdecode(b"bad\xff.txt")
+    (tmp_path / name).write_text("hello")
+    batch = make(on_bad_input="fail").add_job(prompt="fine", key="fine")
+    batch.add_job(file=tmp_path / name, prompt="Read.").add_job(prompt="half \ud800", key="half")
+    run = batch.run()
+    assert run.status()["failed_by_code"] == {"bad_input": 2}
+    failed = {one.key: str(one.error) for one in run.results()["failed"]}
+    assert "a name that is not UTF-8: rename it" in failed[str(tmp_path / r"bad\udcff.txt")]
+    assert "half a character" in failed["half"]
 
 
 def test_misuse_is_never_a_failed_job(lite: Make):
@@ -367,6 +383,7 @@ def test_every_method_returns_the_builder(lite: Make):
         {"on_bad_input": "ignore"},
         {"on_change": "ask"},
         {"name": " "},
+        {"name": "\ud800"},
         {"project": 7},
         {"results_dir": 7},
         {"raw_files": True},

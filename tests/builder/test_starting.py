@@ -101,6 +101,22 @@ def test_a_results_dir_that_cannot_be_made_is_one_clear_line(make: Make, tmp_pat
         batch.run()
 
 
+def test_answers_of_a_run_that_the_database_does_not_know_are_warned_of(
+    lite: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The database was deleted: buying goes on, but not without a word."""
+    out = tmp_path / "out"
+    first = with_jobs(lite(results_dir=out, name="x"), 2).run()
+    with_jobs(lite(results_dir=out, name="other").set_verbosity("warn"), 2).run()
+    assert capsys.readouterr().err == ""  # known here: a folder of its own is all it needs
+
+    new = lite(results_dir=out, name="x", database=tmp_path / "new.db").set_verbosity("warn")
+    with_jobs(new, 2).run()
+    said = capsys.readouterr().err
+    assert f"{out} holds answers of {first.id}, a run that this database does not know" in said
+    assert "put it back: here they are bought again" in said
+
+
 def test_a_database_that_cannot_be_opened_now_is_not_left_for_an_empty_one(tmp_path: Path):
     (tmp_path / "state.db").write_bytes(b"SQLite format 3\0" + b"\0" * 4080)
     (tmp_path / "state.db-wal").mkdir()

@@ -195,6 +195,37 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(held: Shop) -> None:
     assert held.simulator.ledger().bought_twice() == []
 
 
+def test_sigterm_leaves_within_ten_seconds_though_a_create_hangs(held: Shop) -> None:
+    """What the create came to is looked up by whoever goes on."""
+    held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=60), nth=1)
+    Path("script.py").write_text(DRIVING)
+    child = subprocess.Popen(
+        [sys.executable, "script.py"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env(),
+    )
+    try:
+        until = time.monotonic() + 30
+        while not held.knocks and time.monotonic() < until:
+            time.sleep(0.05)  # noqa: TID251
+        began = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        _, err = child.communicate(timeout=30)
+    finally:
+        child.kill()
+        child.communicate()
+    assert time.monotonic() - began < 10
+    assert child.returncode == 143
+    assert "batchkit resume r" in err
+
+    held.end()
+    again = script(DRIVING)
+    assert again.returncode == 0, again.stderr
+    assert (held.bought, held.simulator.ledger().bought_twice()) == (3, [])
+
+
 def test_a_cancelled_async_twin_detaches_first(held: Shop) -> None:
     """A cancelled async twin detaches first."""
     batch = quiet(name="r").add_job(prompt="a", key="a")

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
 from batchkit import Batch, get_run
+from batchkit import engine as engines
 from batchkit.cli import cli
+from batchkit.clock import SystemClock
+from batchkit.engine import Engine
 from batchkit.errors import ConfigError
 from batchkit.simulator import Simulator
+from batchkit.store import Store
 from batchkit.store import database as databases
 from tests import postgres
+from tests.store.scenes import opened, sealed
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -44,6 +50,17 @@ def simulated(
         monkeypatch.setenv("BATCHKIT_DATABASE_URL", f"sqlite:///{tmp_path / 'runs.db'}")
         monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
         yield running
+
+
+@pytest.fixture
+def anywhere(
+    request: pytest.FixtureRequest, simulated: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> Simulator:
+    """The simulator; OpenAI's batches are on the books of a Postgres, Anthropic's of a file."""
+    if _AT_HAND["model"] == MODELS["openai"]:
+        url = request.getfixturevalue("migrated_postgres_url")
+        monkeypatch.setenv("BATCHKIT_DATABASE_URL", url)
+    return simulated
 
 
 @pytest.fixture
@@ -99,19 +116,19 @@ def _line(result: Result) -> str:
 
 
 def test_a_full_disk_while_spooling_sends_nothing(
-    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    anywhere: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk))
     with pytest.raises(ConfigError, match="No space left on device"):
         _batch().run(progress_interval=0.05)
-    assert not simulated.ledger().entries
+    assert not anywhere.ledger().entries
     assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_while_downloading_loses_no_answer(
-    simulated: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+    anywhere: Simulator, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _batch().submit()
     monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(small_disk / "spool"))
@@ -119,11 +136,11 @@ def test_a_full_disk_while_downloading_loses_no_answer(
     assert "No space left" in _line(CliRunner().invoke(cli, ["resume", "night"]))
     assert get_run("night").status()["active"] == 4
     ballast.unlink()
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_under_the_results_stops_nothing(
-    simulated: Simulator, small_disk: Path, capfd: pytest.CaptureFixture[str]
+    anywhere: Simulator, small_disk: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = small_disk / "out"
     batch = _batch(results_dir=out, raw_files=False)
@@ -132,11 +149,11 @@ def test_a_full_disk_under_the_results_stops_nothing(
     assert batch.run(progress_interval=0.05).status()["completed"] == 4
     assert "They are safe in the database" in capfd.readouterr().err
     ballast.unlink()
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_full_disk_under_the_raw_files_is_one_clear_line(
-    simulated: Simulator, small_disk: Path
+    anywhere: Simulator, small_disk: Path
 ) -> None:
     out = small_disk / "out"
     batch = _batch(results_dir=out, raw_files="full")
@@ -146,7 +163,7 @@ def test_a_full_disk_under_the_raw_files_is_one_clear_line(
         batch.run(progress_interval=0.05)
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
-    _resumed(simulated)
+    _resumed(anywhere)
 
 
 def test_a_database_that_another_locks_is_one_clear_line(
@@ -161,6 +178,94 @@ def test_a_database_that_another_locks_is_one_clear_line(
         other.execute("ROLLBACK")
     assert "database is locked" in line
     assert "Nothing is lost" in line
+    _resumed(simulated)
+
+
+def test_a_spool_that_may_not_be_written_is_one_clear_line(
+    anywhere: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without the right to write; root may write anywhere but into ``/proc``."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    place = Path("/proc/spool") if os.geteuid() == 0 else locked / "spool"
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(place))
+    with pytest.raises(ConfigError, match="Nothing is lost: mend it"):
+        _batch().run(progress_interval=0.05)
+    assert str(place) in _line(CliRunner().invoke(cli, ["resume", "night"]))
+    assert not anywhere.ledger().entries
+    monkeypatch.setenv("BATCHKIT_SPOOL_DIR", str(tmp_path / "spool"))
+    _resumed(anywhere)
+
+
+def test_leases_are_renewed_again_once_a_lock_is_gone(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The thread that renews them lives through it: else others take over what is worked on."""
+    monkeypatch.setattr(databases, "BUSY_MS", 20)
+    monkeypatch.setattr(engines, "_BEAT_AGAIN", timedelta())
+    store = Store(migrated_sqlite_url)
+    batch = sealed(store, opened(store, 1), 0, 1)
+    engine, over = Engine(store, spools=tmp_path), threading.Event()
+    store.leases.claim(batch, engine._owner, SystemClock().now() - timedelta(seconds=60))
+    beating = threading.Thread(target=engine._beat, args=(over,))
+    with closing(sqlite3.connect(store.database.file or "", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        beating.start()
+        beating.join(0.3)
+        other.execute("ROLLBACK")
+    for _ in range(100):
+        lapses = store.batches.get(batch).lease_until
+        if lapses is not None and lapses > SystemClock().now() + timedelta(seconds=60):
+            break
+        beating.join(0.1)
+    else:
+        pytest.fail("nobody renewed the lease")
+    over.set()
+    beating.join(30)
+    store.close()
+
+
+def _cut(state: bytes) -> bytes:
+    return state[: len(state) // 2]
+
+
+def _blank(state: bytes) -> bytes:
+    """Keep the first page, which says what tables there are."""
+    return state[:4096] + bytes(len(state) - 4096)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_cut, "Put a copy of it back"),
+        (_blank, "Put a copy of it back"),
+        (lambda _: b"no database at all " * 500, "put a copy of it back"),
+    ],
+    ids=["cut off", "blank pages", "another file"],
+)
+def test_a_damaged_database_is_one_clear_line_and_buys_nothing(
+    simulated: Simulator,
+    damage: Callable[[bytes], bytes],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The way out is a copy of it: in a new database what it held would be bought again."""
+    _batch().submit()
+    state = tmp_path / "state.db"
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as runs:
+        runs.execute("VACUUM INTO ?", (str(state),))
+    whole = state.read_bytes()
+    monkeypatch.setenv("BATCHKIT_DATABASE_URL", f"sqlite:///{state}")
+    state.write_bytes(damage(whole))
+    for command in (["resume", "night"], ["verify"], ["ls"]):
+        assert words in _line(CliRunner().invoke(cli, command))
+    with pytest.raises(ConfigError, match=words):
+        _batch().run()
+    assert len(simulated.ledger().batches) == 1
+    for left in tmp_path.glob("state.db-*"):
+        left.unlink()
+    state.write_bytes(whole)
     _resumed(simulated)
 
 

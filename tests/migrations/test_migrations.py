@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,17 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(migrate, "folder", lambda: folder)
     monkeypatch.setattr(migrate, "HEAD", after)
     return after
+
+
+def test_another_programs_sqlite_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """It has a table of a name of ours: no traceback, and nothing of ours in it."""
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as theirs, theirs:
+        theirs.execute("CREATE TABLE runs (distance INTEGER)")
+    with pytest.raises(ConfigError, match="another program's: its table 'runs'"):
+        Store(path)
+    with closing(sqlite3.connect(path)) as theirs:
+        assert theirs.execute("SELECT name FROM sqlite_master").fetchall() == [("runs",)]
 
 
 def test_an_older_sqlite_file_is_copied_before_it_is_migrated(

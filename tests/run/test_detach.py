@@ -121,10 +121,11 @@ def test_a_second_ctrl_c_leaves_at_once(lite: Scene) -> None:
             child.wait(timeout=1)
         began = time.monotonic()
         child.send_signal(signal.SIGINT)
-        out, _ = ended(child)
+        out, err = ended(child)
 
     assert out == ["KeyboardInterrupt", "restored"]
     assert time.monotonic() - began < 5
+    assert "Go on with: batchkit resume night" in err
     (batch,) = lite.store.batches.of_run(lite.run_id)
     assert batch.state == "submitting"
 

@@ -128,6 +128,7 @@ def test_an_unreachable_provider_shows_since_when(scene: Scene) -> None:
 
     assert status["waiting_for"] == "provider"
     assert status["since"] == now.isoformat()
+    assert line(status).endswith(f", provider unreachable since {now.astimezone():%H:%M}")
 
 
 def test_a_draft_counts_its_rows_and_is_no_run_yet(scene: Scene) -> None:

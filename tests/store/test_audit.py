@@ -77,6 +77,10 @@ PLANTED: dict[str, tuple[list[tuple[str, dict[str, Any]]], str]] = {
         [(FREE_MEMBER, {"seq": 0})],
         "job 'j0' has ended and waits to go again",
     ),
+    "a job has ended and is bought again": (
+        [(MEMBER_OF, {"seq": 0, "no": 2})],
+        "job 'j0' has ended and is in live batch",
+    ),
     "an outcome of a collected batch is missing": (
         [("DELETE FROM @attempts WHERE seq = 1", {})],
         "holds 2 jobs and 1 outcomes",
