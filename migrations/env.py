@@ -12,6 +12,7 @@ from alembic import context
 from sqlalchemy import Connection, MetaData, text
 
 from batchkit.store.database import Database
+from batchkit.store.migrate import LOCK
 from batchkit.store.tables import SCHEMA, metadata
 
 
@@ -34,8 +35,7 @@ def _without_schema() -> MetaData:
 
 def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
     if not is_sqlite:
-        # Two processes may meet an empty database at the same moment: one after the other.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('batchkit.migrate'))"))
+        connection.execute(text(LOCK))
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
         connection=connection,
