@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from batchkit.store.database import Database
 from batchkit.store.migrate import LOCK
-from batchkit.store.tables import SCHEMA, metadata
+from batchkit.store.tables import SCHEMA, for_postgres, metadata
 
 
 def _database() -> Database:
@@ -39,7 +39,7 @@ def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
         connection=connection,
-        target_metadata=_without_schema() if is_sqlite and not _is_drafting() else metadata,
+        target_metadata=_without_schema() if is_sqlite and not _is_drafting() else for_postgres(),
         version_table_schema=None if is_sqlite else SCHEMA,
         include_schemas=not is_sqlite,
         include_name=lambda name, kind, _: is_sqlite or kind != "schema" or name == SCHEMA,

@@ -36,8 +36,8 @@ def recorded(database: Database) -> str:
 
 def main() -> None:
     """Write both recordings, and remove those of earlier revisions."""
-    for path in (migrate.folder() / "prepared").glob("*.sql"):
-        path.unlink()
+    for old in (migrate.folder() / "prepared").glob("*.sql"):
+        old.unlink()
     cluster = postgres.start()
     with tempfile.TemporaryDirectory() as folder:
         for where in (f"{folder}/empty.db", cluster.url(cluster.create())):
