@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from batchkit.doors import door
 
 if TYPE_CHECKING:
     from batchkit.builder import Batch, Job
@@ -56,30 +57,26 @@ __all__ = [
     "list_runs",
 ]
 
-_ROOMS = {
-    "Batch": "builder",
-    "BatchRun": "run",
-    "Citation": "model",
-    "Job": "builder",
-    "JobResult": "results",
-    "Transform": "transform",
-    "TransformResult": "transform",
-    "get_run": "run",
-    "list_runs": "run",
+_ELSEWHERE = {
+    "builder": ("Batch", "Job"),
+    "model": ("Citation",),
+    "results": ("JobResult",),
+    "run": ("BatchRun", "get_run", "list_runs"),
+    "transform": ("Transform", "TransformResult"),
 }
+_named = door(
+    __name__,
+    errors=sorted({*__all__}.difference(*_ELSEWHERE.values())),
+    **_ELSEWHERE,
+)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: ``import batchkit`` itself is quick."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("llm-batchkit")
-    if name not in __all__:
-        raise AttributeError(f"module 'batchkit' has no attribute {name!r}")
-    value = getattr(import_module(f"batchkit.{_ROOMS.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+    return _named(name)
 
 
 def __dir__() -> list[str]:

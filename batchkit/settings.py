@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from batchkit.errors import ConfigError
 
 
@@ -29,6 +27,8 @@ def _dotenv() -> dict[str, str | None]:
     path = Path(".env")
     if not path.is_file():
         return {}
+    from dotenv import dotenv_values
+
     try:
         return dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:

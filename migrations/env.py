@@ -12,7 +12,8 @@ from alembic import context
 from sqlalchemy import Connection, MetaData, text
 
 from batchkit.store.database import Database
-from batchkit.store.tables import SCHEMA, metadata
+from batchkit.store.migrate import LOCK
+from batchkit.store.tables import SCHEMA, for_postgres, metadata
 
 
 def _database() -> Database:
@@ -34,12 +35,11 @@ def _without_schema() -> MetaData:
 
 def _migrate(connection: Connection, *, is_sqlite: bool) -> None:
     if not is_sqlite:
-        # Two processes may meet an empty database at the same moment: one after the other.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('batchkit.migrate'))"))
+        connection.execute(text(LOCK))
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     context.configure(
         connection=connection,
-        target_metadata=_without_schema() if is_sqlite and not _is_drafting() else metadata,
+        target_metadata=_without_schema() if is_sqlite and not _is_drafting() else for_postgres(),
         version_table_schema=None if is_sqlite else SCHEMA,
         include_schemas=not is_sqlite,
         include_name=lambda name, kind, _: is_sqlite or kind != "schema" or name == SCHEMA,

@@ -22,12 +22,13 @@ from batchkit.cli.screen import usd
 if TYPE_CHECKING:
     from batchkit import BatchRun
     from batchkit.model import Reserve
+    from batchkit.standing import Standing
 
 _LISTED = ("id", "state", "done", "failed", "cost")
 _WIDTH, _NARROWEST = 78, 12  # a drawn table has an edge on each side
 
 
-def told(run: BatchRun) -> dict[str, Any]:
+def told(run: BatchRun | Standing) -> dict[str, Any]:
     """Return a run's status with what names it."""
     return {
         "id": run.id,
@@ -44,9 +45,11 @@ def told(run: BatchRun) -> dict[str, Any]:
 @place_options
 def ls(limit: int, as_json: bool, project: str | None, database: str | None) -> None:
     """List the project's runs, newest first; drafts are not started and never sent."""
-    from batchkit import list_runs
+    from batchkit.standing import Standing
+    from batchkit.standing.finding import newest
 
-    rows = [told(run) for run in list_runs(limit=limit, project=project, database=database)]
+    store, there = newest(limit, project, database) or (None, [])
+    rows = [told(Standing(store, row)) for row in there] if store else []
     if as_json:
         screen.as_json(rows)
     elif rows:
@@ -105,9 +108,9 @@ def _tail(name: str, widest: int) -> str:
 @place_options
 def status(run: str | None, as_json: bool, project: str | None, database: str | None) -> None:
     """Print how one run stands (the newest unfinished one unless named); exit code by state."""
-    from batchkit.upkeep import chosen
+    from batchkit.upkeep import standing
 
-    found = chosen(run, project=project, database=database)
+    found = standing(run, project=project, database=database)
     state = told(found)
     forecast = found.forecast()
     if as_json:
@@ -224,9 +227,9 @@ def watch(
 ) -> None:
     """Watch a run until it is done or only a person moves it on; this drives nothing itself."""
     from batchkit.cli.view import follow
-    from batchkit.upkeep import chosen
+    from batchkit.upkeep import standing
 
-    found = chosen(run, project=project, database=database)
+    found = standing(run, project=project, database=database)
     resume = f"{screen.program()} resume {found.id}{place_words(project, database)}"
     state = follow(lambda: told(found), interval, resume, as_json=as_json)
     sys.exit(exits.of(state))

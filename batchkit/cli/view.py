@@ -79,7 +79,7 @@ def _lines(
 
 def summary(state: dict[str, Any]) -> str:
     """Say in one line how far a run is."""
-    from batchkit.run import status
+    from batchkit.standing import status
 
     return f"{state['state']}: {status.line(state)}"
 

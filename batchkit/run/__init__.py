@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from batchkit import settings
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console, counted
-from batchkit.errors import RunNotFoundError, ValidationError
+from batchkit.errors import ValidationError
 from batchkit.export import Library, Source, export, to_frame
 from batchkit.export.folders import ResultsFolder
 from batchkit.merging import Merging
@@ -22,10 +21,7 @@ from batchkit.report import Report, read
 from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
 from batchkit.run.checks import listed, one_of, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
-from batchkit.run.expiry import warnings
-from batchkit.run.forecast import forecast
 from batchkit.run.pivoting import Pivot
-from batchkit.run.places import not_found, opened
 from batchkit.run.progress import OnProgress, Wanted
 from batchkit.run.rereading import Rereading
 from batchkit.run.retries import (
@@ -36,9 +32,11 @@ from batchkit.run.retries import (
     with_parts,
     with_tokens,
 )
-from batchkit.run.status import Gauge, described, line
 from batchkit.run.stories import JobStory, answers_of, story_of
 from batchkit.run.twins import driving_twin, streaming_twin, twin
+from batchkit.standing import Standing
+from batchkit.standing.finding import named, newest
+from batchkit.standing.status import described, line
 from batchkit.store import RunRow, Store
 
 _ENDED = tuple(state.value for state in FINAL_JOB_STATES)
@@ -72,7 +70,7 @@ class BatchRun:
         self._providers = providers
         self._console = console or Console(row.settings.verbosity)
         self._models = models or {}
-        self._gauge = Gauge(store, run_id, self._clock)
+        self._standing = Standing(store, row, clock=self._clock, providers=providers)
         self._wanted = Wanted()
         self._driver = Driver(
             store,
@@ -95,7 +93,7 @@ class BatchRun:
     @property
     def state(self) -> str:
         """``draft``, ``running``, ``waiting``, ``completed``, ``failed`` or ``cancelled``."""
-        return str(self._gauge.read()["state"])
+        return str(self._standing.status()["state"])
 
     @property
     def is_complete(self) -> bool:
@@ -104,15 +102,15 @@ class BatchRun:
 
     def status(self, print_status: bool = False) -> Json:
         """Return where the run stands; times are ISO 8601, amounts US dollars."""
-        found = self._gauge.read()
+        found = self._standing.status()
         if print_status:
             said = f"{self._clock.now().astimezone():%H:%M}  {line(found)}"
             self._console.say(said, "error")  # asked for: said at any verbosity
         return found
 
     def forecast(self) -> Json | None:
-        """Return when what is in flight and waits will have ended, as `run.forecast` says."""
-        return forecast(self._store, self._row, self._clock.now())
+        """Return when what is in flight and waits will have ended, as `standing.forecast` says."""
+        return self._standing.forecast()
 
     def report(self) -> Report:
         """Return what was done, what it cost and what to type next, also while it runs.
@@ -122,7 +120,7 @@ class BatchRun:
         return read(
             self._store,
             self._row,
-            self._gauge.read(),
+            self._standing.status(),
             now=self._clock.now(),
             warnings=self.warnings(),
             command=self._driver.command,
@@ -130,15 +128,15 @@ class BatchRun:
 
     def warnings(self) -> list[str]:
         """Return what leaves the provider within nine days, or has left it, uncollected."""
-        return warnings(self._store, self._run_id, self._clock.now(), self._providers)
+        return self._standing.warnings()
 
     def firsts(self) -> Json:
         """Return what went before the rest: ``canary`` and ``prompt_caching``, None where none."""
-        return self._gauge.firsts()
+        return self._standing.firsts()
 
     def to_json(self) -> Json:
         """Return the state as plain data: status, settings and batches."""
-        state = {**self._gauge.read(), **self._gauge.firsts()}
+        state = {**self._standing.status(), **self._standing.firsts()}
         return described(self._store, self._row, state)
 
     def set_on_progress(self, callback: OnProgress | None, interval: float = 1.0) -> None:
@@ -501,17 +499,7 @@ def get_run(
     database: str | PathLike[str] | None = None,
 ) -> BatchRun:
     """Return the handle of a run; raise RunNotFoundError that names similar ones."""
-    where = settings.database(database, create=False)
-    wanted = settings.project(project)
-    store = opened(where)
-    if store is None:
-        raise RunNotFoundError(
-            f"There is no database at {where}. Go to the folder where the run was started, or name "
-            "the database."
-        )
-    row = store.runs.find(wanted, id_or_name)
-    if row is None:
-        raise RunNotFoundError(not_found(store, wanted, id_or_name))
+    store, row = named(id_or_name, project, database)
     return BatchRun(store, row.id)
 
 
@@ -522,7 +510,8 @@ def list_runs(
     database: str | PathLike[str] | None = None,
 ) -> list[BatchRun]:
     """Return a project's runs, newest first; none where there is no database yet."""
-    store = opened(settings.database(database, create=False))
-    if store is None:
+    found = newest(limit, project, database)
+    if found is None:
         return []
-    return [BatchRun(store, row.id) for row in store.runs.all(settings.project(project), limit)]
+    store, rows = found
+    return [BatchRun(store, row.id) for row in rows]

@@ -16,7 +16,7 @@ from batchkit.providers import Provider
 from batchkit.report import read
 from batchkit.run.progress import Progress, Wanted
 from batchkit.run.signals import Detach
-from batchkit.run.status import Gauge
+from batchkit.standing.status import Gauge
 from batchkit.store import RunRow, Store
 
 

@@ -11,7 +11,7 @@ from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.export.folders import ResultsFolder
 from batchkit.model import Json
-from batchkit.run.status import Gauge, batches_of, line
+from batchkit.standing.status import Gauge, batches_of, line
 from batchkit.store import Store
 
 OnProgress: TypeAlias = Callable[[Json, float, dict[str, Json]], object]

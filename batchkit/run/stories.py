@@ -13,8 +13,8 @@ from batchkit.money import optional_dollars
 from batchkit.parts import count_of, is_tail, keys_of, number_of
 from batchkit.rawfiles import Kept, find
 from batchkit.results import JobResult
-from batchkit.run.status import stamp
 from batchkit.spools import custom_id
+from batchkit.standing.status import stamp
 from batchkit.store import Answer, BatchRow, JobRow, RunRow, Store
 
 _SENT = ("max_tokens", "note")

@@ -16,6 +16,13 @@ HEAD = "0003"
 """The newest migration. Kept here because importing Alembic costs 0.2 s; a test compares."""
 
 
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('batchkit.migrate'))"
+"""Two processes may meet an empty Postgres database at the same moment: one after the other."""
+
+END = ";\n\n"
+"""What stands between two statements of a recording."""
+
+
 def current(database: Database) -> str | None:
     """Return the revision a database is at; None if it holds nothing of ours."""
     table = "alembic_version" if database.is_sqlite else f"{SCHEMA}.alembic_version"
@@ -39,6 +46,8 @@ def ensure(database: Database) -> None:
         return
     if at is None:
         _refuse_another_programs(database)
+        if _make(database):
+            return
     else:
         _refuse_newer(database, at)
         if database.is_sqlite:
@@ -59,6 +68,15 @@ def upgrade(database: Database) -> None:
     from alembic import command
 
     command.upgrade(config(database), "head")
+
+
+def prepared(database: Database) -> Path:
+    """Return the file with the statements that the migrations execute in an empty database.
+
+    ``python -m tests.migrations.prepared`` records them; a test keeps them equal.
+    """
+    kind = "sqlite" if database.is_sqlite else "postgresql"
+    return folder() / "prepared" / f"{HEAD}_{kind}.sql"
 
 
 def config(database: Database) -> Any:
@@ -90,6 +108,25 @@ def _refuse_another_programs(database: Database) -> None:
             f"The database {database.shown} is another program's: its table {taken[0]!r} is not "
             "batchkit's. Name another place with database= or BATCHKIT_DATABASE_URL."
         )
+
+
+def _make(database: Database) -> bool:
+    """Make the tables of an empty database from what was recorded; say whether that was done.
+
+    Whoever else meets it empty at this moment waits, and then finds that it is not.
+    """
+    recorded = prepared(database)
+    if not recorded.is_file():  # a migration that was just written: Alembic runs it
+        return False
+    with database.write(durable=True) as connection:
+        if not database.is_sqlite:
+            connection.execute(text(LOCK))
+        schema = None if database.is_sqlite else SCHEMA
+        if inspect(connection).has_table("alembic_version", schema=schema):
+            return False
+        for statement in recorded.read_text().split(END):
+            connection.exec_driver_sql(statement)
+    return True
 
 
 def _refuse_newer(database: Database, at: str) -> None:

@@ -30,7 +30,7 @@ class Reservations:
         """
         with self._database.read() as connection:
             whole, part = _newest(connection, run_id, lane_id, most)
-            found = connection.execute(_used(attempts.c.batch_id.in_(whole))).all()
+            found = list(connection.execute(_used(attempts.c.batch_id.in_(whole))))
             if part is not None:
                 query = _used(attempts.c.batch_id == part[0]).order_by(attempts.c.seq)
                 found += connection.execute(query.limit(part[1])).all()

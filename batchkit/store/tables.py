@@ -65,6 +65,26 @@ def _big_key() -> TypeEngine[int]:
     return BigInteger().with_variant(Integer, "sqlite")
 
 
+def _partial(
+    name: str, *columns: str, where: str, on_postgres: str | None = None, unique: bool = False
+) -> Index:
+    """Index the rows that meet a condition; on Postgres `for_postgres` says so."""
+    there = {"where": on_postgres or where}
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), info=there)
+
+
+def for_postgres() -> MetaData:
+    """Return the tables with the conditions of their indexes as Postgres has them.
+
+    Only migrations ask; saying so above would import that dialect for SQLite's users, too.
+    """
+    for table in metadata.sorted_tables:
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options["postgresql"]["where"] = text(index.info["where"])
+    return metadata
+
+
 LIVE = "state IN ('sealed', 'submitting', 'running', 'ended')"
 
 accounts = Table(
@@ -284,18 +304,13 @@ batches = Table(
     ),
     CheckConstraint("kind <> 'range' OR (lo IS NOT NULL AND lo < hi)", name="range_not_empty"),
     CheckConstraint(f"reserved = 0 OR {LIVE}", name="only_live_reserves"),
-    Index(
-        "ix_batches_live", "run_id", "state", sqlite_where=text(LIVE), postgresql_where=text(LIVE)
-    ),
+    _partial("ix_batches_live", "run_id", "state", where=LIVE),
     Index("ix_batches_collected", "run_id", "collected_no", unique=True),
     Index("ix_batches_token", "token", unique=True),
-    Index(
-        "ix_batches_twins",
-        "account_id",
-        "twin_guard",
+    _partial(
+        *("ix_batches_twins", "account_id", "twin_guard"),
+        where="state = 'submitting'",
         unique=True,
-        sqlite_where=text("state = 'submitting'"),
-        postgresql_where=text("state = 'submitting'"),
     ),
     Index("ix_batches_ref", "account_id", "ref", unique=True),
     sqlite_autoincrement=True,
@@ -342,13 +357,7 @@ members = Table(
     Column("changes", JsonText),
     Column("reason", Text, nullable=False),
     Column("not_before", UtcDateTime),
-    Index(
-        "ix_members_free",
-        "lane_id",
-        "seq",
-        sqlite_where=text("batch_id IS NULL"),
-        postgresql_where=text("batch_id IS NULL"),
-    ),
+    _partial("ix_members_free", "lane_id", "seq", where="batch_id IS NULL"),
     Index("ix_members_batch", "batch_id", "seq"),
 )
 
@@ -384,14 +393,11 @@ attempts = Table(
     CheckConstraint(_one_of("cost_kind", tuple(CostKind)), name="cost_kind"),
     CheckConstraint("state <> 'again' OR NOT final", name="again_is_not_final"),
     CheckConstraint("state <> 'completed' OR answer IS NOT NULL", name="completed_has_answer"),
-    Index(
-        "ix_attempts_final",
-        "shelf",
-        "lane_id",
-        "seq",
+    _partial(
+        *("ix_attempts_final", "shelf", "lane_id", "seq"),
+        where="final = 1",  # as SQLAlchemy asks for it: else it is not used
+        on_postgres="final",
         unique=True,
-        sqlite_where=text("final = 1"),  # as SQLAlchemy asks for it: else it is not used
-        postgresql_where=text("final"),
     ),
 )
 

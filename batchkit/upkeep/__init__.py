@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from batchkit.upkeep.answers import Reason, failures, imported_model, written_page
-from batchkit.upkeep.books import Proof, verified
-from batchkit.upkeep.databases import revision, upgraded
-from batchkit.upkeep.removal import Removal, removed
-from batchkit.upkeep.runs import chosen, go_on
-from batchkit.upkeep.times import moment, timeline
+from typing import TYPE_CHECKING
+
+from batchkit.doors import door
+
+if TYPE_CHECKING:
+    from batchkit.upkeep.answers import Reason, failures, imported_model, written_page
+    from batchkit.upkeep.books import Proof, verified
+    from batchkit.upkeep.databases import revision, upgraded
+    from batchkit.upkeep.removal import Removal, removed
+    from batchkit.upkeep.runs import chosen, go_on, standing
+    from batchkit.upkeep.times import moment, timeline
 
 __all__ = [
     "Proof",
@@ -20,8 +25,19 @@ __all__ = [
     "moment",
     "removed",
     "revision",
+    "standing",
     "timeline",
     "upgraded",
     "verified",
     "written_page",
 ]
+
+__getattr__ = door(
+    __name__,
+    answers=("Reason", "failures", "imported_model", "written_page"),
+    books=("Proof", "verified"),
+    databases=("revision", "upgraded"),
+    removal=("Removal", "removed"),
+    runs=("chosen", "go_on", "standing"),
+    times=("moment", "timeline"),
+)

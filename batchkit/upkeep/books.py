@@ -8,7 +8,7 @@ from batchkit import settings
 from batchkit.clock import SystemClock
 from batchkit.model import Json
 from batchkit.money import dollars
-from batchkit.run.status import Gauge
+from batchkit.standing.status import Gauge
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
 from batchkit.upkeep.statements import Findings, compared

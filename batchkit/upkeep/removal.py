@@ -13,7 +13,7 @@ from batchkit.documents import kept
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.money import dollars
-from batchkit.run.status import Gauge
+from batchkit.standing.status import Gauge
 from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import picked, store_of
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from batchkit.errors import RunNotFoundError
 from batchkit.model import Json, Reserve
-from batchkit.upkeep.convoy import Convoy
+from batchkit.standing import Standing
+from batchkit.standing.finding import named, newest
+from batchkit.store import RunRow, Store
 from batchkit.upkeep.places import existing
 
 if TYPE_CHECKING:
@@ -23,16 +25,29 @@ def chosen(
 
     Raises RunNotFoundError, and ConfigError where there is no database.
     """
-    from batchkit.run import get_run, list_runs
+    from batchkit.run import BatchRun
 
+    store, row = _meant(run, project, database)
+    return BatchRun(store, row.id)
+
+
+def standing(
+    run: str | None = None, *, project: str | None = None, database: str | None = None
+) -> Standing:
+    """Return the same run as `chosen`, to be looked at only."""
+    return Standing(*_meant(run, project, database))
+
+
+def _meant(run: str | None, project: str | None, database: str | None) -> tuple[Store, RunRow]:
     where = existing(database)
     if run is not None:
-        return get_run(run, project=project, database=where)
-    runs = list_runs(_LOOKED_AT, project=project, database=where)
-    if not runs:
+        return named(run, project, where)
+    found = newest(_LOOKED_AT, project, where)
+    if found is None or not found[1]:
         raise RunNotFoundError("There is no run in this project: batchkit ls --project NAME")
-    going = [one for one in runs if one.state in ("running", "waiting")]
-    return (going or runs)[0]
+    store, rows = found
+    going = (row for row in rows if row.opened_at is not None and not row.is_done)
+    return store, next(going, rows[0])
 
 
 def go_on(
@@ -53,6 +68,8 @@ def go_on(
     going on; the error is raised at the end.
     """
     if run is None:
+        from batchkit.upkeep.convoy import Convoy
+
         return Convoy(existing(database), project).drive(once=once, print_status=print_status)
     handle = chosen(run, project=project, database=database)
     seconds = None if time_limit is None else time_limit.total_seconds()

@@ -13,7 +13,7 @@ from batchkit.errors import CostLimitExceededError, ValidationError
 from batchkit.model import Json, Reserve, Succeeded, Usage
 from batchkit.money import enough, usd
 from batchkit.run import BatchRun
-from batchkit.run.status import line
+from batchkit.standing.status import line
 from batchkit.testing import FakeProvider
 from tests.builder.conftest import Make
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from batchkit import Batch
 
 HEAVY = ("sqlalchemy", "alembic", "openai", "anthropic", "rich", "pydantic", "httpx2", "tiktoken")
 
@@ -20,13 +23,41 @@ HEAVY = ("sqlalchemy", "alembic", "openai", "anthropic", "rich", "pydantic", "ht
 )
 def test_neither_the_import_nor_the_help_loads_anything_heavy(code: str) -> None:
     """No SDK, no database, nothing that draws; the benchmarks' row `starts` has the seconds."""
-    code += f"\nimport sys; print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
+    assert _loaded(code, HEAVY) == "LOADED []"
 
+
+IDLE = (
+    *("alembic", "openai", "anthropic", "rich", "pydantic", "httpx2", "tiktoken", "genai_prices"),
+    *("jsonschema", "dotenv", "sqlalchemy.dialects.postgresql", "batchkit.run", "batchkit.engine"),
+    *("batchkit.results", "batchkit.schemas", "batchkit.documents", "batchkit.planning"),
+)
+"""What nobody needs who only looks at what has ended."""
+
+
+def _loaded(code: str, names: tuple[str, ...]) -> str:
+    code += f"\nimport sys; print('LOADED', [name for name in {names!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
+    return done.stdout.splitlines()[-1]
 
-    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+@pytest.mark.parametrize("words", [["status", "ended"], ["status"], ["ls"]])
+def test_who_only_looks_loads_nothing_that_acts(
+    add: Callable[..., Batch], words: list[str]
+) -> None:
+    """Beside click and SQLAlchemy, only what reads the rows of runs and batches."""
+    add("ended", "one", "two").run()
+    code = f"from batchkit.cli import cli\ntry: cli({words!r})\nexcept SystemExit: pass"
+
+    assert _loaded(code, IDLE) == "LOADED []"
+
+
+def test_a_new_database_needs_no_alembic(tmp_path: Path) -> None:
+    """Its tables come from what was recorded of the migrations."""
+    code = f"from batchkit.store import Store; Store({str(tmp_path / 'runs.db')!r}).close()"
+
+    assert _loaded(code, ("alembic", "mako")) == "LOADED []"
 
 
 def test_the_command_is_installed() -> None:

@@ -28,6 +28,7 @@ from batchkit.store.tables import (
     SCHEMA,
     metadata,
 )
+from tests.migrations.prepared import recorded
 from tests.store.scenes import collected, execute, opened, sealed, sound
 
 
@@ -42,6 +43,35 @@ def test_the_newest_migration_is_the_one_the_code_names(sqlite_url: str) -> None
     """HEAD is written down because importing Alembic takes its time."""
     script = ScriptDirectory.from_config(migrate.config(Database(sqlite_url)))
     assert script.get_heads() == [migrate.HEAD]
+
+
+def test_what_an_empty_database_gets_is_what_the_migrations_do(database_url: str) -> None:
+    """Else: ``python -m tests.migrations.prepared`` records it again."""
+    database = Database(database_url)
+
+    assert migrate.prepared(database).read_text() == recorded(database)
+    database.close()
+
+
+def test_an_empty_database_gets_its_tables_from_the_recording(database_url: str) -> None:
+    """Nothing is left for Alembic to do or to find; whoever comes second leaves it alone."""
+    database = Database(database_url)
+    assert migrate._make(database)
+    assert not migrate._make(database)
+
+    command.check(migrate.config(database))
+    database.close()
+
+
+def test_a_migration_that_is_not_recorded_yet_is_run(
+    database_url: str, request: pytest.FixtureRequest
+) -> None:
+    """Between writing one and recording it nothing is missing."""
+    after = request.getfixturevalue("next_version")
+    store = Store(database_url)
+
+    assert migrate.current(store.database) == after
+    store.close()
 
 
 def test_a_migrated_database_goes_down_and_up_again(migrated_url: str) -> None:

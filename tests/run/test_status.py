@@ -8,7 +8,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from batchkit.run.status import line
+from batchkit.standing.status import line
 from batchkit.testing import Course
 from tests.run.scenes import Scene
 

@@ -29,9 +29,10 @@ def warnings(
 
     A batch that was still running when somebody last asked is one of them: it may have ended since.
     """
-    served = {lane.id: lane.provider for lane in store.jobs.lanes(run_id)}
+    live = store.batches.of_run(run_id, live=True)
+    served = {lane.id: lane.provider for lane in store.jobs.lanes(run_id)} if live else {}
     found = []
-    for batch in store.batches.of_run(run_id, live=True):
+    for batch in live:
         provider = served.get(batch.lane_id or 0, "")
         until = _until(batch, provider, known or {})
         if until is not None and until - NOTICE <= now:

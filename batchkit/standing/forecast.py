@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from batchkit import planning
 from batchkit.durations import Durations, learnt
-from batchkit.model import BatchState, Json
+from batchkit.model import Json
 from batchkit.planning import Load
 from batchkit.store import BatchRow, LaneRow, RunRow, Store
 
@@ -17,15 +18,12 @@ _NIGHTS, _BATCHES = 100, 100
 """Enough for a figure that is told in hours; a status shall not take a second."""
 
 
-def forecast(store: Store, run: RunRow, now: datetime) -> Json | None:
-    """Return ``ends_at``, ``ends_between`` and ``known_batches``; None if nothing is in flight.
+def forecast(store: Store, run: RunRow, live: Sequence[BatchRow], now: datetime) -> Json:
+    """Return ``ends_at``, ``ends_between`` and ``known_batches``; ``live`` is what is in flight.
 
     Times are ISO 8601; in 8 of 10 such nights the end lies between the two. ``known_batches`` says
     on how many earlier batches it rests, 0 that it is what is commonly seen. Retries come on top.
     """
-    live = [b for b in store.batches.of_run(run.id, live=True) if b.state != BatchState.ENDED]
-    if not live:
-        return None
     lanes = {lane.id: lane for lane in store.jobs.lanes(run.id)}
     known = {lane.id: _durations(store, lane) for lane in lanes.values() if lane.provider}
     flying = [
