@@ -20,9 +20,7 @@ from batchkit.simulator import Fault
 from tests.engine import crashes
 from tests.engine.conftest import Database
 from tests.engine.crashes import BOUND, Books, Scenario, Server
-from tests.engine.test_fault_matrix import PROVIDERS, QUICK, kept, night, one_context
-
-__all__ = ["one_context"]
+from tests.engine.test_fault_matrix import PROVIDERS, QUICK, kept, night
 
 TEN = [f"document {n} is about matter {n * 7}" for n in range(10)]
 ALL_IN_ONE = {"items_per_batch": 10, "max_parallel_batches": 2}
