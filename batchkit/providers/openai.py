@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -279,4 +280,4 @@ class OpenAIChat:
 
 
 def _outcomes(files: Download, read: openai_answers.Reader) -> Iterator[Outcome]:
-    return rows.outcomes(files, lambda row, id_: openai_answers.outcome(row, id_, read))
+    return rows.outcomes(files, partial(openai_answers.outcome, read=read))

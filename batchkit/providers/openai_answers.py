@@ -44,7 +44,6 @@ _CHAT = (
     *("prompt_tokens", "prompt_tokens_details"),
     *("completion_tokens", "completion_tokens_details"),
 )
-_NOTHING: Json = {}
 _OK = 200
 
 _succeeded = maker(Succeeded)
@@ -291,16 +290,12 @@ def _usage(usage: Json, names: tuple[str, str, str, str]) -> Usage | None:
     if not (_is_number(read) and _is_number(wrote)):
         return None
     got, gave = usage.get(of_entry), usage.get(of_exit)
-    got = got if isinstance(got, dict) else _NOTHING
-    gave = gave if isinstance(gave, dict) else _NOTHING
-    return _used(
-        count(read),
-        count(wrote),
-        count(got.get("cached_tokens")),
-        count(got.get("cache_write_tokens")),
-        0,
-        count(gave.get("reasoning_tokens")),
-    )
+    cached = written = reasoning = 0
+    if isinstance(got, dict):
+        cached, written = count(got.get("cached_tokens")), count(got.get("cache_write_tokens"))
+    if isinstance(gave, dict):
+        reasoning = count(gave.get("reasoning_tokens"))
+    return _used(count(read), count(wrote), cached, written, 0, reasoning)
 
 
 def _is_number(value: object) -> bool:

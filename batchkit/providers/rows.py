@@ -17,6 +17,7 @@ from batchkit.sharing import is_lost
 # Anchored on a bare quote: inside a JSON string the quotes of a quoted line are escaped.
 _ID = re.compile(rb'(?<!\\)"custom_id"\s*:\s*"([\w.:\-]{1,128})"')
 _BOM = b"\xef\xbb\xbf"
+_BUFFER = 1 << 18
 
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _ACCOUNT = frozenset(
@@ -67,7 +68,19 @@ def outcomes(files: Download, read: Callable[[Json, str], Outcome]) -> Iterator[
     """Read every line of every file; ``read`` gets the row and its custom_id."""
     for path in files.files:
         for row in rows(path):
-            yield row if isinstance(row, Unreadable) else _outcome(row, read)
+            if isinstance(row, Unreadable):
+                yield row
+                continue
+            custom_id = row.get("custom_id")
+            if type(custom_id) is not str or not custom_id:
+                yield unreadable(None, row, "no custom_id")
+                continue
+            try:
+                found = read(row, custom_id)
+            # A shape nobody has seen must cost its own row and no other.
+            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+                found = unreadable(custom_id, row, f"unknown shape: {type(error).__name__}")
+            yield found
 
 
 def rows(path: Path) -> Iterator[Json | Unreadable]:
@@ -75,7 +88,7 @@ def rows(path: Path) -> Iterator[Json | Unreadable]:
 
     Lines end at ``\\n`` alone: U+2028, U+0085 and their like are legal inside a JSON string.
     """
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_BUFFER) as file:
         for raw in chain((file.readline().removeprefix(_BOM),), file):
             try:
                 row = orjson.loads(raw)
@@ -161,6 +174,8 @@ def word(value: object) -> str | None:
 
 def count(value: object) -> int:
     """Return a provider's number as a count; 0 for nothing and for nonsense."""
+    if not value:
+        return 0
     if type(value) is int:
         return value if value > 0 else 0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -189,14 +204,3 @@ def _parsed(line: bytes) -> object:
     except orjson.JSONDecodeError:
         loose = json.loads(line, parse_constant=lambda _: None)
         return orjson.loads(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
-
-
-def _outcome(row: Json, read: Callable[[Json, str], Outcome]) -> Outcome:
-    custom_id = row.get("custom_id")
-    if not isinstance(custom_id, str) or not custom_id:
-        return unreadable(None, row, "no custom_id")
-    try:
-        return read(row, custom_id)
-    # A shape nobody has seen must cost its own row and no other.
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        return unreadable(custom_id, row, f"unknown shape: {type(error).__name__}")
