@@ -348,7 +348,7 @@ class Batch:
         """Say what the jobs may cost and how many batches they make; nothing is sent.
 
         ``jobs, new_jobs, batches, waves, input_tokens, usd_expected, usd_range, usd_max,
-        usd_realtime, not_within_limit, reserve, usd_overshoot, primers, caching_saves_usd,
+        usd_realtime, not_within_limit, reserve, overshoot_usd, primers, caching_saves_usd,
         canary_jobs, canary_usd, hours_expected, hours_range, canary_hours``; amounts are None where
         a price is unknown, and 8 of 10 nights end within the range. A canary's share is in the
         other figures.

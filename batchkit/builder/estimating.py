@@ -6,7 +6,7 @@ figure is scaled by the bounds of all its jobs. An answer is expected to take a 
 more. ``usd_max`` is the sum of upper bounds, which no bill exceeds. Under a cost limit the waves
 are those of answers as expected: a wave reserves bounds, and what it did not need goes out again;
 with ``reserve="observed"`` what is expected is reserved once enough are answered.
-``usd_overshoot`` is how far above the limit the bounds of all that is not sent come then.
+``overshoot_usd`` is how far above the limit the bounds of all that is not sent come then.
 Where a shared prefix is primed, what is expected is less, and the bounds are those of cache writes.
 """
 
@@ -83,7 +83,7 @@ def estimated(start: Start, day: date) -> Json:
         return {
             **nothing,
             "reserve": start.wishes.reserve or "bound",
-            "usd_overshoot": 0.0,
+            "overshoot_usd": 0.0,
             **_with_canary(nothing, Canary()),
             **lasting.NO_TIME,
             "canary_hours": 0.0,
@@ -124,7 +124,7 @@ def _overshoot(start: Start, run: RunRow, groups: Sequence[Group], left: int | N
     if reserve == "observed" and left is not None:
         most, uncovered = _added(g.bound for g in groups), store.reservations.uncovered(run.id)
         over = None if most is None else max(0, most + uncovered - left)
-    return {"reserve": reserve, "usd_overshoot": optional_dollars(over)}
+    return {"reserve": reserve, "overshoot_usd": optional_dollars(over)}
 
 
 def _with_canary(said: Json, ahead: Canary) -> Json:

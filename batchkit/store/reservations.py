@@ -33,12 +33,13 @@ class Reservations:
             found = list(connection.execute(_used(attempts.c.batch_id.in_(whole))))
             if part is not None:
                 query = _used(attempts.c.batch_id == part[0]).order_by(attempts.c.seq)
-                found += connection.execute(query.limit(part[1])).all()
+                found += connection.execute(query.limit(part[1]))
             return [(int(template_id), int(cost), int(bound)) for template_id, cost, bound in found]
 
     def overshoot(self, run_id: int) -> int:
-        """Return the most by which a run may end above its limit by what is in flight, in nano-
-        dollars: with every live batch at its upper bound; 0 without a limit.
+        """Return the most that can be spent above a run's limit by what is in flight.
+
+        In nano-dollars, with every live batch at its upper bound; 0 without a limit.
         """
         money = select(runs.c.cost_limit, runs.c.spent, runs.c.reserved).where(runs.c.id == run_id)
         with self._database.read() as connection:

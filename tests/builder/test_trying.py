@@ -120,6 +120,8 @@ def test_an_estimate_says_all_of_it_and_sends_nothing(make: Make, fake: FakeProv
         "not_within_limit",
         "primers",
         "caching_saves_usd",
+        "reserve",
+        "overshoot_usd",
         "canary_jobs",
         "canary_usd",
         "hours_expected",

@@ -176,11 +176,11 @@ def test_an_estimate_says_how_far_a_limit_can_be_overshot(lite: Make, fake: Fake
     bound = case.batch(40, limit).estimate()
     found = case.batch(40, limit, reserve="observed").estimate()
 
-    assert (bound["reserve"], bound["usd_overshoot"]) == ("bound", 0)
+    assert (bound["reserve"], bound["overshoot_usd"]) == ("bound", 0)
     assert found["reserve"] == "observed"
-    assert found["usd_overshoot"] == pytest.approx(found["usd_max"] - limit, rel=1e-9)
-    assert case.batch(40, 5 * limit, reserve="observed").estimate()["usd_overshoot"] == 0
-    assert {**found, "reserve": "bound", "usd_overshoot": 0} == bound
+    assert found["overshoot_usd"] == pytest.approx(found["usd_max"] - limit, rel=1e-9)
+    assert case.batch(40, 5 * limit, reserve="observed").estimate()["overshoot_usd"] == 0
+    assert {**found, "reserve": "bound", "overshoot_usd": 0} == bound
 
 
 def test_the_next_estimate_goes_by_what_is_known_already(lite: Make, fake: FakeProvider) -> None:
@@ -197,7 +197,7 @@ def test_the_next_estimate_goes_by_what_is_known_already(lite: Make, fake: FakeP
 
     assert len(fake.refs) == 2
     over = run.status()["overshoot_usd"]
-    assert 0 < over <= said["usd_overshoot"]
+    assert 0 < over <= said["overshoot_usd"]
     assert f"up to {enough(usd(over))} above the limit" in line(run.status())
 
 
