@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -75,6 +76,8 @@ class Draft:
         self._buffer: list[NewJob] | Sheet = []
         self._bytes = 0
         self._writing: Writing | None = None
+        self._next: dict[int, int] = {}
+        self._begun: int | None = None
         self.seen = Bits()
         self.added = 0
 
@@ -94,6 +97,14 @@ class Draft:
         Not where documents are split: they are looked at part by part.
         """
         return self._is_empty and run.opened_at is None and run.next_no == self.added
+
+    def is_held_by(self, run: RunRow) -> bool:
+        """Say whether a run has released exactly what was added here: then nothing is to be done.
+
+        Nobody has added to it since the first look, when it had no drafts: so what was found then
+        is there still, and as many jobs as it has are all of its jobs.
+        """
+        return run.next_no == self._begun and len(self.seen) == self.added == run.total
 
     def add(self, job: NewJob, *tails: NewJob) -> None:
         """Take a job, with the other parts of its document; write them down by the thousand.
@@ -198,6 +209,8 @@ class Draft:
         self.flush()
         self._place = (store, target)
         self._is_empty = False
+        self._begun = None
+        self._next = {}
         self.seen = Bits()
         for page in _pages(store, left):
             self.place(page)
@@ -208,7 +221,10 @@ class Draft:
         if self._place is None:
             store, run_id = self._place = self._opened()
             # Nothing to compare with; should somebody else add here too, a key will be taken.
-            self._is_empty = store.runs.get(run_id).next_no == 0
+            begun = store.runs.get(run_id).next_no
+            self._is_empty = begun == 0
+            if all(lane.released == lane.size for lane in store.jobs.lanes(run_id)):
+                self._begun = begun
         return self._place
 
     def _merge(self, new: Page, begun: Callable[[], object]) -> None:
@@ -220,12 +236,7 @@ class Draft:
             added = store.jobs.append(run_id, new, begun=begun)
             self.seen.add_all(added.start, added.stop)
             return
-        found = store.jobs.lookup(run_id, [job.key for job in new])
-        placings = [
-            (job, placing(job, rows))
-            for job in new
-            if not self._is_known(job, rows := found.get(job.key, []))
-        ]
+        placings = self._placings(store, run_id, list(new))
         fresh = [one.append for _, one in placings if one.append is not None]
         stale = [one.replacing for _, one in placings if one.replacing is not None]
         store.jobs.refresh(
@@ -237,15 +248,51 @@ class Draft:
             for no in one.seen:
                 self.seen.add(no)
 
-    def _is_known(self, job: NewJob, rows: Sequence[Known]) -> bool:
-        """Say whether a job is what it was, and remember it then: nearly all are, once started."""
-        if len(rows) != 1:
-            return False
-        (row,) = rows
+    def _placings(
+        self, store: Store, run_id: int, new: Sequence[NewJob]
+    ) -> list[tuple[NewJob, Placing]]:
+        """Compare jobs with the run; return what becomes of those that are not simply known."""
+        here: dict[int, int] = {}
+        following = self._following(store, run_id, new)
+        rest = [
+            job
+            for job in new
+            if (row := following.get(job.key)) is None or not self._is_known(job, row, here)
+        ]
+        there: dict[int, int] = {}
+        found = store.jobs.lookup(run_id, [job.key for job in rest])
+        placings = [
+            (job, placing(job, rows))
+            for job in rest
+            if len(rows := found.get(job.key, [])) != 1 or not self._is_known(job, rows[0], there)
+        ]
+        self._next |= {**there, **here}
+        return placings
+
+    def _following(self, store: Store, run_id: int, new: Sequence[NewJob]) -> dict[str, Known]:
+        """Return what the run holds next, by key: a script started again adds in the same order.
+
+        Where it does not, the place is found again by those that are looked up.
+        """
+        counts = Counter((job.provider, job.model, job.endpoint) for job in new)
+        rows: dict[str, Known] = {}
+        for lane in store.jobs.lanes(run_id):
+            count = counts[lane.provider, lane.model, lane.endpoint]
+            after = self._next.get(lane.id, 0)
+            if count and after < lane.released:
+                rows |= {row.key: row for row in store.jobs.following(lane, after, count)}
+        return rows
+
+    def _is_known(self, job: NewJob, row: Known, ends: dict[int, int]) -> bool:
+        """Say whether a job is what it was, and remember it then: nearly all are, once started.
+
+        ``ends`` are the places behind the last such ones, by lane.
+        """
         same = row.released and not row.superseded and row.digest == job.digest
         if not same or _differing(row, job) is not None:
             return False
         self.seen.add(row.no)
+        ends[row.lane_id] = row.seq + 1
         return True
 
 

@@ -103,6 +103,9 @@ def survey(store: Store, run: RunRow, draft: Draft) -> Survey:
     if draft.is_all_of(run):  # nothing to compare with
         found.fresh = draft.added
         return found
+    if draft.is_held_by(run):
+        found.held = found.released = draft.added
+        return found
     revised = _changed(store, run, draft, found)
     layout = Layout()
     for lane_id, seq, no, key, _ in store.surveys.drafts(run.id):
@@ -161,10 +164,6 @@ def _missing(
     store: Store, run: RunRow, draft: Draft, found: Survey, revised: set[int], layout: Layout
 ) -> None:
     """Find what the script adds no more: gone if it was not sent, renamed if content named it."""
-    held = None if run.split else _all_of(store, run, draft, found, revised)
-    if held is not None:
-        found.held = found.released = held
-        return
     nameless: list[tuple[Place, str, bool]] = []
     for lane_id, seq, no, key, digest, unsent in store.surveys.released(run.id):
         found.released += not is_tail(key)
@@ -184,23 +183,6 @@ def _missing(
         found.renamed.append(Pair(key, old, new, no, unsent))
         paired += 1
     found.gone += [(old, key) for old, key, unsent in nameless[paired:] if unsent]
-
-
-def _all_of(
-    store: Store, run: RunRow, draft: Draft, found: Survey, revised: set[int]
-) -> int | None:
-    """Count a run's jobs if the script adds all of them and no others; else None.
-
-    Without drafts and revisions each of them was released.
-    """
-    if run.revisions or revised or found.fresh or found.stale:
-        return None
-    count = 0
-    for no in store.surveys.numbers(run.id):
-        if no not in draft.seen:
-            return None
-        count += 1
-    return count
 
 
 def _by_content(

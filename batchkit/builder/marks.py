@@ -68,6 +68,9 @@ class Bits:
         for number in (*range(first, min(whole * 8, end)), *range(max(after * 8, first), end)):
             self._bits[number >> 3] |= 1 << (number & 7)
 
+    def __len__(self) -> int:
+        return int.from_bytes(self._bits, "little").bit_count()
+
     def __contains__(self, number: int) -> bool:
         return number >> 3 < len(self._bits) and bool(self._bits[number >> 3] & 1 << (number & 7))
 

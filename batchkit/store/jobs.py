@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal,
     or_,
     select,
     type_coerce,
@@ -63,6 +64,23 @@ class Jobs:
                     found.setdefault(known.key, []).append(known)
         return found
 
+    def following(self, lane: LaneRow, after: int, limit: int) -> list[Known]:
+        """Return what a lane holds from a place on, in order: released, and not replaced.
+
+        A third of the price of as many look-ups by key.
+        """
+        query = (
+            select(*_KNOWN, literal(True), *_KNOWN_TOO)
+            .join(templates, templates.c.id == jobs.c.template_id)
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane.id)
+            .where(jobs.c.seq >= after, jobs.c.seq < lane.released)
+            .where(jobs.c.superseded.is_(False))
+            .order_by(jobs.c.seq)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [_read(row) for row in bulk.fetched(connection, query)]
+
     def append(
         self,
         run_id: int,
@@ -97,6 +115,8 @@ class Jobs:
 
     def remove(self, run_id: int, places: Sequence[tuple[int, int]]) -> None:
         """Take jobs (lane_id, seq) out of the draft again; who was released meanwhile stays."""
+        if not places:
+            return
         with self._database.write() as connection:
             _numbers(connection, run_id, 0)  # locks the run before its jobs
             local.remove(connection, local.drafts(connection, places))
@@ -372,21 +392,19 @@ def final_of(table: Any) -> Any:
     )
 
 
+_KNOWN = tuple(jobs.c[name] for name in ("key", "no", "lane_id", "seq", "revision", "digest"))
+_KNOWN_TOO = (
+    type_coerce(jobs.c.documents, Text),
+    type_coerce(jobs.c.metadata, Text),
+    templates.c.digest,
+    jobs.c.superseded,
+)
+"""Around whether it was released: the order of ``Known``."""
+
+
 def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator[Known]:
     query = (
-        select(
-            jobs.c.key,
-            jobs.c.no,
-            jobs.c.lane_id,
-            jobs.c.seq,
-            jobs.c.revision,
-            jobs.c.digest,
-            (jobs.c.seq < lanes.c.released).label("released"),
-            type_coerce(jobs.c.documents, Text).label("documents"),
-            type_coerce(jobs.c.metadata, Text).label("metadata"),
-            templates.c.digest.label("template_digest"),
-            jobs.c.superseded,
-        )
+        select(*_KNOWN, jobs.c.seq < lanes.c.released, *_KNOWN_TOO)
         .join(lanes, lanes.c.id == jobs.c.lane_id)
         .join(templates, templates.c.id == jobs.c.template_id)
         .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id, jobs.c.key.in_(keys))
@@ -396,7 +414,7 @@ def _known(connection: Connection, run_id: int, keys: Sequence[str]) -> Iterator
 
 
 def _read(row: tuple[Any, ...]) -> Known:
-    """Return a row of ``_known`` as a value: the order of its fields."""
+    """Return a row of ``_known`` or ``following`` as a value: the order of its fields."""
     key, no, lane_id, seq, revision, digest, released, documents, metadata, template, old = row
     return _made(
         key,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import Connection, and_, exists, false, func, or_, select
 
 from batchkit.store import local
 from batchkit.store.database import Database
@@ -25,14 +25,10 @@ class Surveys:
 
     def drafts(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes]]:
         """Stream (lane_id, seq, no, key, digest) of what was added and not released, in order."""
-        query = (
-            select(jobs.c.lane_id, jobs.c.seq, jobs.c.no, jobs.c.key, jobs.c.digest)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released)
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream(query)
+        query = select(jobs.c.lane_id, jobs.c.seq, jobs.c.no, jobs.c.key, jobs.c.digest)
+        with self._database.read() as connection:
+            drafts = query.where(_in_draft(connection, run_id)).order_by(jobs.c.no)
+            yield from _streamed(connection, drafts)
 
     def unsent(self, run_id: int) -> Iterator[tuple[int, int, int]]:
         """Stream (lane_id, seq, no) of released jobs that wait for a batch."""
@@ -51,7 +47,6 @@ class Surveys:
         the job failed, if it did.
         """
         new = jobs.alias("new")
-        new_lane = lanes.alias("new_lane")
         query = (
             select(
                 jobs.c.key,
@@ -63,26 +58,23 @@ class Surveys:
                 new.c.seq.label("new_seq"),
                 new.c.no.label("new_no"),
             )
-            .select_from(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
+            .select_from(new)
             .join(
-                new,
+                jobs,
                 and_(
-                    new.c.shelf == SHELF,
-                    new.c.run_id == jobs.c.run_id,
-                    new.c.key == jobs.c.key,
-                    new.c.revision == jobs.c.revision + 1,
+                    jobs.c.shelf == SHELF,
+                    jobs.c.run_id == run_id,
+                    jobs.c.key == new.c.key,
+                    jobs.c.revision == new.c.revision - 1,
                 ),
             )
-            .join(new_lane, new_lane.c.id == new.c.lane_id)
+            .join(lanes, lanes.c.id == jobs.c.lane_id)
             .outerjoin(attempts, final_of(jobs))
-            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-            .where(new.c.seq >= new_lane.c.released)
             .where(jobs.c.seq < lanes.c.released, jobs.c.superseded.is_(False))
             .order_by(new.c.no)
         )
         with self._database.read() as connection:
-            return list(connection.execute(query))
+            return list(connection.execute(query.where(_in_draft(connection, run_id, new))))
 
     def released(self, run_id: int) -> Iterator[tuple[int, int, int, str, bytes, bool]]:
         """Stream (lane_id, seq, no, key, digest, unsent) of what a run holds, drafts aside."""
@@ -101,14 +93,6 @@ class Surveys:
             .order_by(jobs.c.no)
         )
         yield from self._stream(query)
-
-    def numbers(self, run_id: int) -> Iterator[int]:
-        """Stream the numbers of all jobs of a run: drafts, and what was replaced, with the others.
-
-        A twentieth of the price of ``released``, which looks for each job's end.
-        """
-        query = select(jobs.c.no).where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-        return (no for (no,) in self._stream(query))
 
     def current(self, run_id: int) -> Iterator[JobRow]:
         """Stream each key's newest revision, drafts included, in order of adding."""
@@ -213,14 +197,10 @@ class Surveys:
 
     def draft_digests(self, run_id: int) -> Iterator[tuple[bytes, int, int]]:
         """Stream (digest, lane_id, seq) of the draft that has no answer yet."""
-        query = (
-            select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
-            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released, ~local.has_final())
-            .order_by(jobs.c.no)
-        )
-        yield from self._stream(query)
+        query = select(jobs.c.digest, jobs.c.lane_id, jobs.c.seq).where(~local.has_final())
+        with self._database.read() as connection:
+            drafts = query.where(_in_draft(connection, run_id)).order_by(jobs.c.no)
+            yield from _streamed(connection, drafts)
 
     def answered_elsewhere(self, run_id: int, project: str) -> list[Any]:
         """Return answers and jobs in flight of a project's nameless runs with this draft's content.
@@ -262,28 +242,46 @@ class Surveys:
         query = (
             select(func.count())
             .select_from(jobs)
-            .join(lanes, lanes.c.id == jobs.c.lane_id)
             .join(attempts, final_of(jobs))
-            .where(jobs.c.shelf == SHELF, jobs.c.run_id == run_id)
-            .where(jobs.c.seq >= lanes.c.released, attempts.c.reused_from.is_not(None))
+            .where(attempts.c.reused_from.is_not(None))
         )
         if documents:
             query = query.where(~is_tail())
         booked = select(batches.c.id).where(batches.c.run_id == run_id, batches.c.kind == "local")
         with self._database.read() as connection:
-            if connection.execute(booked.limit(1)).first() is None:  # the count looks at every job
+            if connection.execute(booked.limit(1)).first() is None:  # the count looks at each draft
                 return 0
-            return int(connection.execute(query).scalar_one())
+            drafts = query.where(_in_draft(connection, run_id))
+            return int(connection.execute(drafts).scalar_one())
 
     def _stream(self, query: Any) -> Iterator[Any]:
-        """Stream rows; a reader who stops half-way leaves no cursor open behind him."""
         with self._database.read() as connection:
-            options = connection.execution_options(yield_per=PAGE)
-            with closing(options.execute(query)) as rows:
-                yield from rows
+            yield from _streamed(connection, query)
 
     def _stream_jobs(self, query: Any) -> Iterator[JobRow]:
         with self._database.read() as connection:
             options = connection.execution_options(yield_per=PAGE)
             with closing(options.execute(query)) as rows:
                 yield from (made(JobRow, row) for row in rows.mappings())
+
+
+def _streamed(connection: Connection, query: Any) -> Iterator[Any]:
+    """Stream rows; a reader who stops half-way leaves no cursor open behind him."""
+    options = connection.execution_options(yield_per=PAGE)
+    with closing(options.execute(query)) as rows:
+        yield from rows
+
+
+def _in_draft(connection: Connection, run_id: int, table: Any = jobs) -> Any:
+    """Say in SQL that a job was added to a run and not released, with each lane's own place.
+
+    Joined with ``lanes`` instead, no database finds those few but by looking at every job.
+    """
+    begun = select(lanes.c.id, lanes.c.released).where(
+        lanes.c.run_id == run_id, lanes.c.released < lanes.c.size
+    )
+    here = (
+        and_(table.c.shelf == SHELF, table.c.lane_id == lane_id, table.c.seq >= released)
+        for lane_id, released in connection.execute(begun)
+    )
+    return or_(false(), *here)

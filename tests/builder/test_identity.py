@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from batchkit import leaving
+from batchkit.builder import Batch
 from batchkit.errors import RunChangedError, StateError
 from batchkit.store import Store
 from batchkit.testing import Course, FakeProvider
@@ -258,3 +262,88 @@ def test_what_was_found_is_said(make: Make, capsys: pytest.CaptureFixture[str]):
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("State: ")
     assert "4 known, 1 new, 0 changed, 0 gone" in said[1]
+
+
+SCRIPT = [*range(12)]
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (SCRIPT, "12 known, 0 new"),
+        (SCRIPT[::-1], "12 known, 0 new"),
+        ([*SCRIPT[6:], *SCRIPT[:6]], "12 known, 0 new"),
+        ([11, *SCRIPT[:11]], "12 known, 0 new"),
+        ([20, *SCRIPT[:5], 21, 22, *SCRIPT[5:], 23], "12 known, 4 new"),
+        ([20, 21, 22, 23, 24, *SCRIPT], "12 known, 5 new"),
+        ([*SCRIPT[:2], *SCRIPT[9:], 20], "5 known, 1 new"),
+        ([*SCRIPT[:2], 20, *SCRIPT[3:], 2], "12 known, 1 new"),
+    ],
+)
+def test_a_job_is_known_wherever_the_script_adds_it(
+    lite: Make,
+    fake: FakeProvider,
+    again: list[int],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Of two lanes, in pages of three."""
+    monkeypatch.setattr("batchkit.builder.drafting._MOST", 3)
+    _say(lite(name="x"), SCRIPT).run()
+    builder = _say(lite(name="x").set_verbosity("info"), again)
+    capsys.readouterr()
+    builder.run()
+    assert f"{said}, 0 changed, 0 gone" in capsys.readouterr().err
+    assert bought(fake) == len({*SCRIPT, *again})
+
+
+def _say(builder: Batch, numbers: list[int]) -> Batch:
+    for number in numbers:
+        model = f"fake-{1 + number % 2}"
+        builder.add_job(prompt=f"say {number}", key=f"k{number}", model=model)
+    return builder
+
+
+def test_only_another_order_is_looked_up_by_key(make: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("batchkit.builder.drafting._MOST", 3)
+    keyless(make(name="x"), 10).run()
+    assert _looked_up(make(name="x"), range(10)) == 0
+    assert _looked_up(make(name="x"), range(9, -1, -1)) > 0
+
+
+def _looked_up(builder: Batch, numbers: Iterable[int]) -> int:
+    """Run it; return how many statements named keys."""
+    asked: list[str] = []
+    engine = builder._draft.store.database.engine
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    for number in numbers:
+        builder.add_job(prompt=f"say {number}")
+    builder.run()
+    return sum('key" IN (' in one or "key IN (" in one for one in asked)
+
+
+def test_jobs_that_another_script_starts_meanwhile_are_seen(make: Make, fake: FakeProvider):
+    with_jobs(make(name="x"), 3).run()
+    again = with_jobs(make(name="x"), 3)
+    list(again.jobs)
+    fake.next(Course(takes=timedelta(hours=2)))
+    other = make(name="x", max_parallel_batches=1, items_per_batch=1)
+    for number in range(10, 13):
+        other.add_job(prompt=f"say {number}", key=f"k{number}")
+    other.submit()
+    with pytest.raises(RunChangedError) as caught:
+        again.run()
+    assert caught.value.counts == {"known": 3, "new": 0, "changed": 0, "gone": 2}
+
+
+def test_a_job_that_another_script_replaces_meanwhile_is_seen(make: Make):
+    with_jobs(make(name="x"), 3).run()
+    other = with_jobs(make(name="x", on_change="replace"), 2)
+    other.add_job(prompt="another", key="k2")
+    list(other.jobs)
+    again = with_jobs(make(name="x"), 3)
+    list(again.jobs)
+    other.run()
+    with pytest.raises(StateError, match="1 of the jobs added here are no longer in the run 'x'"):
+        again.run()
