@@ -142,7 +142,7 @@ def _unknown(store: Store, run: RunRow, name: str, provider: Provider, found: Fi
     search = provider.carrying(mark_of(run.uid), window, store.batches.refs(account.id) | refused)
     tokens = {batch.token: batch.ref for batch in mine}
     for one in search.candidates:
-        twin = tokens.get(one.token)
+        twin = tokens.get(one.token) or "one that was not accepted"
         why = f"a twin of {twin}" if one.token in tokens else "not in the books at all"
         found.problems.append(f"batch {one.ref} at {name} is of this run, and {why}")
     if not search.complete:

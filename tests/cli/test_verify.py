@@ -77,6 +77,19 @@ def test_a_twin_of_a_batch_is_found(run: str, command: Callable[..., Result]) ->
     assert "is of this run, and a twin of elsewhere" in result.stdout
 
 
+def test_a_batch_that_was_accepted_after_all_is_found(
+    run: str, command: Callable[..., Result]
+) -> None:
+    """The books gave it up and say of no other that it is that one."""
+    _write(
+        "UPDATE batches SET ref = NULL, collected_no = NULL, state = 'void' "
+        "WHERE id = (SELECT max(id) FROM batches)"
+    )
+    result = command("verify", run, "--provider")
+    assert result.exit_code == 1
+    assert "is of this run, and a twin of one that was not accepted" in result.stdout
+
+
 def test_a_batch_that_the_queue_refused_and_that_went_again_is_no_twin(
     run: str, command: Callable[..., Result]
 ) -> None:
