@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from batchkit.model import Code, Errored, Json, NotRun, Outcome, Succeeded, Unreadable
-from batchkit.schemas import Repeated, check, is_verbatim, json_span, repeated_key, restore
+from batchkit.schemas import Repeated, is_verbatim, json_span, repeated_key, restore
 
 MOST_RAISES = 2
 """How often ``max_tokens`` is raised for an answer that was cut off."""
@@ -114,6 +114,8 @@ def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str
     except ValueError as error:
         return str(error)
     if answer_type is None:
+        from batchkit.schemas import check  # loads jsonschema
+
         problems = check(value, schema["original"])
         return (_repeated(value, ()) or "; ".join(problems[:5])) if problems else None
     try:

@@ -9,7 +9,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from batchkit.documents import images, kept, office, pdf, ranges, text
+from batchkit.documents import images, kept, pdf, ranges, text
 from batchkit.documents.unfit import MAX_BYTES, READS, Look, Unfit
 from batchkit.errors import DocumentChanged, DocumentGone, ValidationError
 from batchkit.model import Attachment, Document
@@ -130,6 +130,8 @@ def load(document: Document, copies: Path | None = None) -> Attachment:
     do. Raise DocumentGone if it cannot be read here, and DocumentChanged if it is another file by
     now, by size or hash.
     """
+    from batchkit.documents import office
+
     data = _again(document, copies)
     try:
         if document.media_type in office.CONVERTED:
@@ -176,6 +178,8 @@ def _look(data: bytes, name: str, pages: str | None) -> Look:
     ending = Path(name).suffix.lower()
     if pdf.is_pdf(data, ending):
         return pdf.look(data, pages)
+    from batchkit.documents import office  # its parsers are loaded for documents alone
+
     found = images.look(data) or office.look(data, ending)
     if found is None:
         _refuse_known(data, ending)
