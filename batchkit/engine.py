@@ -238,12 +238,14 @@ class Engine:
                 processes.leave(self._owner, threads.values())
 
     def _idle(self, interval: float, stop: threading.Event) -> bool:
-        """Wait for the next look: an interval at most, less if a worker moved something."""
-        until = self._clock.monotonic() + interval
-        while self._clock.monotonic() < until:
-            if self._clock.wait(min(_GLANCE, interval), stop):
-                return True
-            if self._moved.is_set():
+        """Wait for the next look: an interval at most, less if a worker moved something.
+
+        What moved last is looked at at once: often it was the end. Looks are a glance apart.
+        """
+        began = self._clock.monotonic()
+        while not stop.is_set() and self._clock.monotonic() < began + interval:
+            if self._clock.wait(min(_GLANCE, interval), self._moved):
+                self._clock.wait(began + min(_GLANCE, interval) - self._clock.monotonic(), stop)
                 self._moved.clear()
                 break
         return stop.is_set()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import SchemaValidator
 
 from batchkit.model import Code, Errored, Json, NotRun, Outcome, Succeeded, Unreadable
-from batchkit.schemas import Repeated, check, is_verbatim, json_span, repeated_key, restore
+from batchkit.schemas import Repeated, is_verbatim, json_span, repeated_key, restore
 
 MOST_RAISES = 2
 """How often ``max_tokens`` is raised for an answer that was cut off."""
@@ -115,6 +115,8 @@ def misfit(text: str, schema: Mapping[str, Any], answer_type: Any = None) -> str
     except ValueError as error:
         return str(error)
     if answer_type is None:
+        from batchkit.schemas import check  # loads jsonschema
+
         problems = check(value, schema["original"])
         return (_repeated(value, ()) or "; ".join(problems[:5])) if problems else None
     try:

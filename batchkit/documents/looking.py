@@ -8,7 +8,7 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
-from batchkit.documents import images, kept, office, pdf, ranges, text
+from batchkit.documents import images, kept, pdf, ranges, text
 from batchkit.documents.reading import reason
 from batchkit.documents.unfit import MAX_BYTES, READS, Look, Unfit
 from batchkit.errors import ValidationError
@@ -146,6 +146,8 @@ def _look(data: bytes, name: str, pages: str | None) -> Look:
     ending = Path(name).suffix.lower()
     if pdf.is_pdf(data, ending):
         return pdf.look(data, pages)
+    from batchkit.documents import office
+
     found = images.look(data) or office.look(data, ending)
     if found is None:
         _refuse_known(data, ending)

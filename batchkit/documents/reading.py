@@ -7,7 +7,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from batchkit.documents import office, pdf, text
+from batchkit.documents import pdf, text
 from batchkit.documents.unfit import Unfit
 from batchkit.errors import DocumentChanged, DocumentGone
 from batchkit.model import Attachment, Document
@@ -55,6 +55,8 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def _as_sent(document: Document, data: bytes) -> Attachment:
+    from batchkit.documents import office  # its parsers are loaded for documents alone
+
     try:
         if document.media_type in office.CONVERTED:
             data = office.converted(data, document.media_type).encode()

@@ -4,13 +4,18 @@
 program that cannot import the class can restore and judge answers as well.
 """
 
+from typing import TYPE_CHECKING
+
+from batchkit.doors import door
 from batchkit.schemas.answers import AnswerSchema, answer_schema, fingerprint
 from batchkit.schemas.casing import fold_case
 from batchkit.schemas.dialects import Dialect
-from batchkit.schemas.judging import check
 from batchkit.schemas.restoring import Repeated, restore
 from batchkit.schemas.texts import Leaf, json_span, leaves, repeated_key
 from batchkit.schemas.verbatim import is_verbatim
+
+if TYPE_CHECKING:
+    from batchkit.schemas.judging import check
 
 __all__ = [
     "AnswerSchema",
@@ -27,3 +32,5 @@ __all__ = [
     "repeated_key",
     "restore",
 ]
+
+__getattr__ = door(__name__, judging=("check",))  # jsonschema: nobody needs it who has the class

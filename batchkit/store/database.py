@@ -195,11 +195,16 @@ def _on_begin(connection: Connection) -> None:
 
 def insert_new(connection: Connection, table: Any, values: dict[str, Any]) -> Any:
     """Return an INSERT that does nothing where the row is there already."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # SQLite's users need not wait for it
+    return own_insert(connection, table).values(values).on_conflict_do_nothing()
 
-        return postgresql.insert(table).values(values).on_conflict_do_nothing()
-    return sqlite.insert(table).values(values).on_conflict_do_nothing()
+
+def own_insert(connection: Connection, table: Any) -> Any:
+    """Return the database's own INSERT, which can say what to do with a row that is there."""
+    if connection.dialect.name != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # SQLite's users need not wait for it
+
+    return postgresql.insert(table)
 
 
 _TROUBLES = (

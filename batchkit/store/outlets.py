@@ -29,13 +29,13 @@ from sqlalchemy import (
     event,
     inspect,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from batchkit.errors import ConfigError, ValidationError
+from batchkit.store.database import own_insert
 from batchkit.store.tables import SCHEMA
 
 KEYS = ("run", "key")
@@ -47,14 +47,19 @@ _LONGEST = 63  # bytes: Postgres cuts longer names off, silently
 _PAGE = 500
 _BUSY_S = 60
 
+
+def _data() -> TypeEngine[Any]:
+    from sqlalchemy.dialects.postgresql import JSONB  # a dialect that SQLite's users need not load
+
+    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
 _TYPES: dict[str, Callable[[], TypeEngine[Any]]] = {
     "boolean": Boolean,
     "integer": BigInteger,
     "number": lambda: Float(53),
     "date": Date,
-    "json": lambda: JSON(none_as_null=True).with_variant(
-        postgresql.JSONB(none_as_null=True), "postgresql"
-    ),
+    "json": _data,
 }
 _HOLDS: tuple[tuple[type[TypeEngine[Any]], frozenset[str]], ...] = (
     (JSON, frozenset({"boolean", "integer", "number", "text", "json"})),
@@ -225,8 +230,7 @@ class Outlet:
         columns: Mapping[str, str],
         rows: Iterable[Sequence[Any]],
     ) -> int:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        made: Any = dialect.insert(table)
+        made = own_insert(connection, table)
         keys = [table.c[f"c{at}"] for at, name in enumerate(columns) if name in KEYS]
         others = [column for column in table.columns if column not in set(keys)]
         statement = made.on_conflict_do_update(
