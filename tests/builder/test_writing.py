@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from sqlalchemy.exc import OperationalError
 
 from batchkit.builder.drafting import _MOST, Draft
 from batchkit.builder.writing import Page, Writing
+from batchkit.model import Document
 from batchkit.store import JobRow, Store
 from batchkit.store.sheets import Row, Sheet
 from tests.store.scenes import NOW, PROJECT, job
 
 PAGE: Page = [job("a")]
+PDF = Document("a.pdf", "a.pdf", "application/pdf", "pdf", 9, "00", pages=1)
 
 
 def test_the_loop_goes_on_while_rows_are_written():
@@ -110,7 +113,7 @@ def test_pages_of_one_kind_are_sheets_and_mixed_ones_keep_their_order(
     assert isinstance(draft._buffer, Sheet)
     for number in range(8, 40):
         draft.add_row(kinds[number % 2], row(number))
-    draft.add(job("last", documents=[{"path": "a.pdf"}]))
+    draft.add(job("last", documents=[asdict(PDF)]))
     draft.flush()
     found = _all(store, run.id)
     assert [one.key for one in found] == ["first", *(f"k{n}" for n in range(40)), "last"]
