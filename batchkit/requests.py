@@ -27,6 +27,8 @@ CONTENT = (
 )
 """The parts of a template that a provider would receive, the schema aside; the rest is ours."""
 
+_PER_FILE = 512
+
 
 def digest(template: Mapping[str, Any], own: Mapping[str, Any], files: Sequence[str]) -> bytes:
     """Return the identity of a job's content: 16 bytes; ``files`` are sha256 in order."""
@@ -130,6 +132,11 @@ def sent_bytes(document: Document) -> int:
     if document.kind == "text" and document.text_bytes is not None:
         return document.text_bytes
     return document.size if document.cut_bytes is None else document.cut_bytes
+
+
+def line_bytes(document: Document) -> int:
+    """Return an upper bound on what a document adds to its line: in base64, with what names it."""
+    return -(-sent_bytes(document) * 4 // 3) + _PER_FILE
 
 
 def stand_ins(documents: Sequence[Document]) -> list[Attachment]:

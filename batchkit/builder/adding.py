@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from batchkit.parts import key_of
 from batchkit.store import NewJob
 from batchkit.weighing import weigh
 
-_PER_FILE = 512
 _CACHED = 256
 
 Named = Callable[[Job, str, bytes], str]
@@ -131,7 +130,8 @@ def _unnamed(_job: Job, _derived: str, _digest: bytes) -> str:
 
 
 def _stored(document: Document) -> Json:
-    return {name: value for name, value in asdict(document).items() if value is not None}
+    values = ((one.name, getattr(document, one.name)) for one in fields(document))
+    return {name: value for name, value in values if value is not None}
 
 
 def failed_row(job: Job, problem: str, named: Named) -> NewJob:
@@ -237,5 +237,5 @@ def _size(template: Template, own: Json, found: list[Document]) -> _Size:
         dialect=template.provider.traits.dialect,
     )
     line = template.provider.encode(requests.assemble(template.prepared, own), CUSTOM_ID)
-    size = len(line) + sum(-(-requests.sent_bytes(one) * 4 // 3) + _PER_FILE for one in found)
+    size = len(line) + sum(map(requests.line_bytes, found))
     return _Size(size, weight.tokens, weight.bound)

@@ -95,8 +95,8 @@ class Draft:
         self._buffer.append(job)
         if tails:
             self._buffer += tails
-            self._bytes += sum(tail.bytes for tail in tails)
-        self._bytes += job.bytes
+            self._bytes += sum(map(_held, tails))
+        self._bytes += job.bytes if job.documents is None else _held(job)
         self.added += 1
         if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
             self.flush()
@@ -187,6 +187,11 @@ class Draft:
             return False
         self.seen.add(row.no)
         return True
+
+
+def _held(job: NewJob) -> int:
+    """Return about how many bytes a job keeps in memory; its documents stay where they are."""
+    return job.bytes - sum(map(requests.line_bytes, requests.documents_of(job.documents)))
 
 
 def _pages(store: Store, run_id: int) -> Iterator[list[NewJob]]:
