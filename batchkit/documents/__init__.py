@@ -8,14 +8,16 @@ none is refused, since that is mostly a saved error page.
 from __future__ import annotations
 
 from batchkit.documents.images import image_size
-from batchkit.documents.looking import decode, inspect, load, measured, pdf_text, split
+from batchkit.documents.looking import decode, inspect, pdf_text, split
 from batchkit.documents.ranges import original_page
+from batchkit.documents.reading import Reader, load, measured
 from batchkit.documents.text import TEXT_TYPES
 from batchkit.documents.unfit import MAX_BYTES
 
 __all__ = [
     "MAX_BYTES",
     "TEXT_TYPES",
+    "Reader",
     "decode",
     "image_size",
     "inspect",

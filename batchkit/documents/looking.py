@@ -1,8 +1,7 @@
-"""The door to files: looked at once when they are added, read again when they are sent."""
+"""The door to files: looked at once, when they are added."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -10,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchkit.documents import images, kept, office, pdf, ranges, text
+from batchkit.documents.reading import reason
 from batchkit.documents.unfit import MAX_BYTES, READS, Look, Unfit
-from batchkit.errors import DocumentChanged, DocumentGone, ValidationError
-from batchkit.model import Attachment, Document
+from batchkit.errors import ValidationError
+from batchkit.model import Document
 
 MOST_PARTS = 99_999
 """Most parts of a document: their numbers have five digits."""
-
-_CHUNK = 1 << 20
 
 _NAMED_BINARY = {
     ".pdf": "PDF",
@@ -67,7 +65,8 @@ def inspect(
     file, unreadable, empty, over 50 MB, encrypted, broken, in an unknown encoding or unsupported.
     """
     shown = name or Path(path).name or str(path)
-    data, digest = _read(path, shown)
+    data = _read(path, shown)
+    digest = hashlib.sha256(data).hexdigest()
     try:
         look = _look(data, shown, pages)
     except Unfit as error:
@@ -86,7 +85,8 @@ def split(
     for what is no PDF.
     """
     shown = Path(path).name or str(path)
-    data, digest = _read(path, shown)
+    data = _read(path, shown)
+    digest = hashlib.sha256(data).hexdigest()
     try:
         looks = _parts(data, shown, size, pages)
     except Unfit as error:
@@ -120,36 +120,6 @@ def _document(path: str | Path, shown: str, data: bytes, digest: str, look: Look
         selection=look.selection,
         cut_bytes=look.cut_bytes,
     )
-
-
-def load(document: Document, copies: Path | None = None) -> Attachment:
-    """Read `document` again, as it is to be sent: text as UTF-8 without a mark, office files as
-    their text, the selected pages of a PDF as a PDF, the rest as it is.
-
-    Line ends stay as they are, HTML stays HTML. Where it lies no more, its copy among `copies` will
-    do. Raise DocumentGone if it cannot be read here, and DocumentChanged if it is another file by
-    now, by size or hash.
-    """
-    data = _again(document, copies)
-    try:
-        if document.media_type in office.CONVERTED:
-            data = office.converted(data, document.media_type).encode()
-        elif document.kind == "text":
-            data = text.decoded(data).encode()
-        elif document.selection is not None:
-            data = pdf.cut(data, document.selection)
-    except Unfit as error:
-        # It passed when it was added: what reads it here is missing, or is another version.
-        raise DocumentGone(f"{document.name} {error}") from error
-    return Attachment(document, data)
-
-
-def measured(document: Document, copies: Path | None = None) -> Attachment:
-    """Read a document for its tokens; of what is gone or changed its figures say enough."""
-    try:
-        return load(document, copies)
-    except (DocumentGone, DocumentChanged):
-        return Attachment(document, b"")
 
 
 def decode(data: bytes) -> str:
@@ -218,60 +188,24 @@ def _begins(data: bytes) -> str:
     return "it is broken or has the wrong name; check where it comes from"
 
 
-def _read(path: str | Path, shown: str) -> tuple[bytes, str]:
-    """Return content and sha256, in pieces, so that a file that grows cannot fill the memory."""
-    digest = hashlib.sha256()
-    pieces: list[bytes] = []
+def _read(path: str | Path, shown: str) -> bytes:
+    """Return the content, no more than one byte too much, so that no file can fill the memory."""
     try:
         os.fspath(path).encode()
-        _check_place(os.stat(path), shown)
+        found = os.stat(path)
+        _check_place(found, shown)
         with open(path, "rb") as file:
-            size = 0
-            while piece := file.read(_CHUNK):
-                size += len(piece)
-                _check_size(size, shown)
-                digest.update(piece)
-                pieces.append(piece)
+            data = file.read(found.st_size + 1)
+            if len(data) > found.st_size:  # it grows, or its size is not known before
+                data += file.read(MAX_BYTES + 1 - len(data))
+        _check_size(len(data), shown)
     except (OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise
         raise ValidationError(_unreadable(path, shown, error)) from error
-    if not pieces:
+    if not data:
         raise ValidationError(f"{shown} is empty (0 bytes): leave it out or put content into it")
-    return b"".join(pieces), digest.hexdigest()
-
-
-def _again(document: Document, copies: Path | None) -> bytes:
-    """Return a document's bytes from where it lay, else from its copy."""
-    gone: OSError | ValueError | None = None
-    try:
-        data = _same(document, Path(document.path))
-    except (OSError, ValueError) as error:
-        data, gone = None, error
-    if data is None and copies is not None:
-        try:
-            data = _same(document, copies / document.sha256)
-        except (OSError, ValueError):
-            data = None
-    if data is not None:
-        return data
-    if gone is not None:
-        raise DocumentGone(
-            f"{document.name} cannot be read at {document.path} ({_reason(gone)}): put it back "
-            "or go on where it lies"
-        ) from gone
-    raise DocumentChanged(
-        f"{document.name} has changed since it was added ({document.path}): put the old file "
-        "back or add it again"
-    )
-
-
-def _same(document: Document, path: Path) -> bytes | None:
-    """Return what lies at `path` if it is this document; raise OSError if nothing does."""
-    with open(path, "rb") as file:
-        data = file.read(document.size + 1)
-    same = len(data) == document.size and hashlib.sha256(data).hexdigest() == document.sha256
-    return data if same else None
+    return data
 
 
 def _check_place(found: os.stat_result, shown: str) -> None:
@@ -295,10 +229,4 @@ def _unreadable(path: str | Path, shown: str, error: OSError | ValueError) -> st
         return f"{shown} does not exist (looked for {os.path.abspath(path)}): check the path"
     if isinstance(error, UnicodeError):
         return f"{shown!a} has a name that is not UTF-8: rename it"
-    return f"{shown} cannot be read ({_reason(error)}): check the path and its permissions"
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        return "permission denied" if error.errno == errno.EACCES else os.strerror(error.errno)
-    return str(error)
+    return f"{shown} cannot be read ({reason(error)}): check the path and its permissions"

@@ -52,6 +52,7 @@ class _Load:
     lane: LaneRow
     token: str
     filling: Filling
+    loans: Loans
     counted: bool
     end: int
     chosen: list[Member] = field(default_factory=list)
@@ -60,7 +61,6 @@ class _Load:
     aside: list[int] = field(default_factory=list)
     away: str | None = None
     marks: Marks = field(default_factory=Marks)
-    loans: Loans = field(default_factory=Loans)
     attempt_no: int = 1
     stopped: Reason | None = None
     needed: int | None = None
@@ -279,6 +279,7 @@ class Cutter:
             lane=lane,
             token=new_token(run.uid),
             filling=self._filling(run, part),
+            loans=self.lender.loans(),
             counted=counted or self._is_tight(run, lane, 2 if marks else 1),
             end=lane.cursor,
             marks=marks,

@@ -41,12 +41,12 @@ class Halted(Exception):
 
 @dataclass(slots=True)
 class Loans:
-    """What the lines of one batch name, while it is cut."""
+    """What the lines of one batch name, while it is cut, and who reads the rest."""
 
+    reader: documents.Reader
     ids: set[int] = field(default_factory=set)
     usable: dict[Key, UploadRow] | None = None
     wanted: dict[Key, int] = field(default_factory=dict)
-    last: Attachment | None = None
 
 
 class Lender:
@@ -80,12 +80,16 @@ class Lender:
         for document in requests.documents_of(row.documents):
             upload = self._upload(run, document, loans, changes)
             if upload is None:
-                found.append(documents.load(document, self._store.files))
+                found.append(loans.reader.load(document))
                 continue
             loans.ids.add(upload.id)
             read = self._counted(document, loans) if whole else Attachment(document, b"")
             found.append(replace(read, ref=upload.ref))
         return found
+
+    def loans(self) -> Loans:
+        """Return those of a batch that is about to be cut: none so far."""
+        return Loans(documents.Reader(self._store.files))
 
     def is_good(self, batch: BatchRow, now: datetime) -> bool:
         """Say whether all that a batch names outlives the provider's window from now on."""
@@ -152,7 +156,7 @@ class Lender:
     ) -> UploadRow | None:
         if self.is_told_to_leave():
             raise Halted
-        key, now, read = sharing.key_of(document), self._clock.now(), self._read(document, loans)
+        key, now, read = sharing.key_of(document), self._clock.now(), loans.reader.load(document)
         try:
             shared = sharer.share(read, sharing.LIFE)
         except ProviderUnavailable as error:
@@ -203,16 +207,9 @@ class Lender:
     def _counted(self, document: Document, loans: Loans) -> Attachment:
         """Read a document for its tokens; of one that is gone here its figures say enough."""
         try:
-            return self._read(document, loans)
+            return loans.reader.load(document)
         except (DocumentGone, DocumentChanged):
             return Attachment(document, b"")
-
-    def _read(self, document: Document, loans: Loans) -> Attachment:
-        """Read a document; the same one again is at hand: jobs often come in its order."""
-        if loans.last is None or loans.last.document != document:
-            loans.last = None
-            loans.last = documents.load(document, self._store.files)
-        return loans.last
 
     def _span(self, life: timedelta) -> timedelta:
         return self._pace.seconds(life.total_seconds())
