@@ -9,7 +9,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _MARK = 5
 _TOKEN = 11
 _BUFFER = 1 << 20
+_STRETCH = 8 << 20
 
 
 def new_token(run_uid: str) -> str:
@@ -95,6 +96,11 @@ class Spools:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def cool(self, token: str) -> None:
+        """Leave a spool that was sent to the disk alone: the memory it takes is the next one's."""
+        with suppress(OSError), (self.folder / f"{token}.jsonl").open("rb") as file:
+            _not_needed(file.fileno(), 0, 0)
+
     def forget(self, token: str) -> None:
         """Remove everything of a batch that is over."""
         (self.folder / f"{token}.jsonl").unlink(missing_ok=True)
@@ -111,6 +117,8 @@ class SpoolWriter:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._hash = hashlib.sha256()
+        self._written = 0
+        self._begun = 0
         self._file = path.open("wb", buffering=_BUFFER)
         self._hand: ThreadPoolExecutor | None = None
         self._in_hand: Future[None] | None = None
@@ -154,8 +162,9 @@ class SpoolWriter:
         """Have a megabyte written and hashed by another thread, which needs no Python for it."""
         if self._hand is None:
             self._hand = ThreadPoolExecutor(1, "batchkit-spool")
+        written = self._taken()
         self._finish()
-        self._in_hand = self._hand.submit(self._put, self._taken())
+        self._in_hand = self._hand.submit(self._put, written)
 
     def _finish(self) -> None:
         """Wait for what is being written; raises what went wrong with it."""
@@ -175,6 +184,11 @@ class SpoolWriter:
 
     def _put(self, written: bytes) -> None:
         self._file.write(written)
+        self._written += len(written)
+        if self._written - self._begun >= 2 * _STRETCH:
+            # What was just written is on no disk yet: it is begun with, and sealing waits less.
+            _not_needed(self._file.fileno(), self._begun, _STRETCH)
+            self._begun += _STRETCH
         self._hash.update(written)
 
     def discard(self) -> None:
@@ -186,3 +200,13 @@ class SpoolWriter:
         if self._hand is not None:
             self._hand.shutdown()
         self._file.close()
+
+
+def _not_needed(file: int, start: int, size: int) -> None:
+    """Tell the system, where it listens, that a stretch of a file need not stay in memory.
+
+    It writes what is on no disk yet, without anybody waiting, and lets go of the rest.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(file, start, size, os.POSIX_FADV_DONTNEED)

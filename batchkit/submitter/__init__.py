@@ -196,7 +196,10 @@ class Submitter:
             file_ref = self._stage(batch, spool, lease, now)
             if file_ref is None:
                 return False
-        return self._create(batch, spool, file_ref, lease, now)
+        went = self._create(batch, spool, file_ref, lease, now)
+        if went:
+            self._spools.cool(spool.token)
+        return went
 
     def look(self, batch: BatchRow, lease: int, now: datetime) -> bool:
         """Ask the provider whether a create arrived whose answer was lost."""
