@@ -18,6 +18,7 @@ from batchkit.providers.openai_names import CHAT_REFUSED, RESPONSES_REFUSED
 from batchkit.store import Store
 from batchkit.testing import FakeProvider
 from tests.builder.conftest import PRICE, Make
+from tests.unit.files import pdf
 
 GPT, CLAUDE = "gpt-5-mini", "claude-sonnet-4-5"
 
@@ -350,6 +351,18 @@ def test_add_jobs_streams(lite: Make):
     batch.add_jobs(rows())
     assert (len(batch), len(batch.jobs), batch.jobs[-1].prompt) == (1_200, 1_200, "say 1199")
     assert len(batch._draft._buffer) < 1_000
+
+
+def test_documents_are_not_what_a_draft_holds(lite: Make, tmp_path: Path):
+    """Jobs wait in memory until there are many of them, or of their own words, never of files."""
+    batch = lite()
+    for number in range(4):
+        path = tmp_path / f"{number}.pdf"
+        path.write_bytes(pdf(f"page {number}") + b"\n%" + bytes(3_000_000))
+        batch.add_job(file=path, prompt="Read it.")
+    assert len(batch._draft._buffer) == 4
+    batch.add_job(prompt="x" * 9_000_000)
+    assert not batch._draft._buffer
 
 
 @pytest.mark.parametrize("wrong", ["prompt", 7])

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from batchkit.documents import MAX_BYTES, TEXT_TYPES, decode, image_size, inspect, load, pdf_text
+from batchkit.documents import (
+    MAX_BYTES,
+    TEXT_TYPES,
+    Reader,
+    decode,
+    image_size,
+    inspect,
+    load,
+    pdf_text,
+)
 from batchkit.errors import DocumentChanged, DocumentGone, ValidationError
 from tests.unit.files import gif, jpeg, pdf, png, webp
 
@@ -209,6 +218,20 @@ def test_a_file_over_the_limit_is_refused_without_reading_it(tmp_path):
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(ValidationError, match="too large"):
         inspect(path)
+
+
+def test_the_same_document_again_is_read_once_and_another_is_looked_at_anew(put):
+    """What is at hand was checked when it was read; every other document is checked by itself."""
+    first, second = inspect(put("a.txt", "one")), inspect(put("b.txt", "two"))
+    reader = Reader(None)
+    assert reader.load(first).data == b"one"
+    put("a.txt", "won")
+    put("b.txt", "owt")
+    assert reader.load(first).data == b"one"
+    with pytest.raises(DocumentChanged, match=r"b\.txt has changed"):
+        reader.load(second)
+    with pytest.raises(DocumentChanged, match=r"a\.txt has changed"):
+        reader.load(first)
 
 
 def test_a_document_that_changed_or_went_is_noticed(put):
