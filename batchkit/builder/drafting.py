@@ -220,6 +220,7 @@ class Draft:
             added = store.jobs.append(run_id, new, begun=begun)
             self.seen.add_all(added.start, added.stop)
             return
+        new = list(new)
         found = store.jobs.lookup(run_id, [job.key for job in new])
         placings = [
             (job, placing(job, rows))
