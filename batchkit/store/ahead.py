@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -19,7 +19,7 @@ class Reading(Protocol[Row_co, Place]):
     def __call__(self, place: Place, begun: Callable[[], None]) -> Read[Row_co, Place]: ...
 
 
-def pages(read: Reading[Row_co, Place], place: Place) -> Iterator[Iterable[Row_co]]:
+def pages(read: Reading[Row_co, Place], place: Place) -> Generator[Iterable[Row_co], None, None]:
     """Yield pages, each looked for before the one ahead of it is taken.
 
     That is done by a thread, which needs Python before and after the database's work alone: until
