@@ -23,7 +23,7 @@ FIRST = 500
 """Jobs of the first page: how long answers are is not known yet."""
 
 _LEAST, _MOST = 100, 8_000
-_GOOD = 2_000_000
+_GOOD = 1_000_000
 """Bytes of a page."""
 
 _MOST_BATCHES = 400
