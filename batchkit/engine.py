@@ -94,7 +94,7 @@ class Engine:
         self._spools = Spools(spools or spool_folder(store))
         self._owner = processes.own_name()
         self._workers: dict[str, _Worker] = {}
-        self._moved = threading.Event()
+        self._moved, self._stop = threading.Event(), threading.Event()
 
     def drive(
         self,
@@ -213,7 +213,7 @@ class Engine:
         on_tick: Callable[[], None] | None,
         interval: float,
     ) -> Ending:
-        leave = threading.Event()
+        leave, self._stop = threading.Event(), stop
         threads = self._start(run_ids, leave)
         began = self._clock.monotonic()
         try:
@@ -286,7 +286,7 @@ class Engine:
     def _start(
         self, run_ids: Sequence[int], leave: threading.Event, only: str | None = None
     ) -> dict[str, threading.Thread]:
-        threads = {}
+        threads, stop = {}, self._stop  # heeded at once: nobody waits for the thread that looks
         for name, worker in self._workers.items():
             if only is not None and name != only:
                 continue
@@ -297,7 +297,7 @@ class Engine:
                 daemon=True,
             )
             worker.thread = thread
-            worker.submitter.is_told_to_leave = leave.is_set
+            worker.submitter.is_told_to_leave = lambda: stop.is_set() or leave.is_set()
             thread.start()
             threads[name] = thread
         return threads

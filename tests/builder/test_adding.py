@@ -361,7 +361,7 @@ def test_documents_are_not_what_a_draft_holds(lite: Make, tmp_path: Path):
         path.write_bytes(pdf(f"page {number}") + b"\n%" + bytes(3_000_000))
         batch.add_job(file=path, prompt="Read it.")
     assert len(batch._draft._buffer) == 4
-    batch.add_job(prompt="x" * 9_000_000)
+    batch.add_job(prompt="x" * 13_000_000)
     assert not batch._draft._buffer
 
 

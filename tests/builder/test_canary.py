@@ -252,7 +252,7 @@ def broken(asked: Asked) -> Outcome | None:
 def test_through_both_providers_a_wrong_prompt_costs_cents(
     simulator: Simulator, migrated_url: str
 ) -> None:
-    batch = Batch(name="both", database=migrated_url, canary=20, canary_wait="20h").set_verbosity(
+    batch = Batch(name="both", database=migrated_url, canary=20, canary_wait="2000h").set_verbosity(
         "error"
     )
     batch.set_default_params(max_tokens=200, response_model=Invoice)

@@ -21,6 +21,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "id": "run-1",
         "state": "running",
         "waiting_for": None,
+        "since": None,
         "total": 4,
         "active": 0,
         "pending": 4,
