@@ -45,6 +45,7 @@ def test_jobs_for_both_providers_are_tried_out_and_opened_in_one_run(
     assert (run.state, run.status()["total"]) == ("completed", 2)
 
 
+@pytest.mark.slow
 def test_by_what_is_observed_a_run_needs_fewer_waves_under_the_same_limit(
     simulator: Simulator, migrated_url: str
 ):

@@ -94,6 +94,7 @@ def test_1_is_an_error_and_2_is_usage(shop: Shop) -> None:
         assert call(*words).exit_code == 2
 
 
+@pytest.mark.slow
 def test_4_is_a_person_is_needed_and_5_is_in_flight(held: Shop) -> None:
     """4 a person is needed (budget, account, review, files); 5 in flight."""
     quiet(name="flying").add_job(prompt="a", key="a").submit()

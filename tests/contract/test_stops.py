@@ -61,6 +61,7 @@ def driving() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.slow
 def test_a_signal_detaches_and_the_run_goes_on_later(
     held: Shop, sent: signal.Signals, code: int
 ) -> None:
@@ -149,6 +150,7 @@ def test_after_a_signal_no_more_batches_go_and_the_next_line_does_not_run(
     assert not any(batch.cancelled for batch in batches)
 
 
+@pytest.mark.slow
 def test_kill_9_is_the_same_without_the_print(held: Shop) -> None:
     """`kill -9`, power cut: the same without the print."""
     with driving() as child:
@@ -163,6 +165,7 @@ def test_kill_9_is_the_same_without_the_print(held: Shop) -> None:
     assert held.simulator.ledger().bought_twice() == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(held: Shop) -> None:
     """A second Ctrl-C leaves at once; still nothing is lost."""
     held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=30), nth=1)
@@ -195,6 +198,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(held: Shop) -> None:
     assert held.simulator.ledger().bought_twice() == []
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_within_ten_seconds_though_a_create_hangs(held: Shop) -> None:
     """What the create came to is looked up by whoever goes on."""
     held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=60), nth=1)
@@ -313,6 +317,7 @@ def test_the_last_explicit_cost_limit_wins(shop: Shop) -> None:
     assert run.status()["cost_limit_usd"] == 40
 
 
+@pytest.mark.slow
 def test_the_time_limit_cancels_and_collects(held: Shop) -> None:
     """Time limit: nothing new is sent; running batches are cancelled at the provider; … the rest
     ends `cancelled: time_limit`, which `resume --time-limit` or `retry` takes up."""
@@ -335,6 +340,7 @@ def test_the_time_limit_cancels_and_collects(held: Shop) -> None:
     assert run.state == "running"
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_away_changes_nothing(shop: Shop) -> None:
     """Provider unreachable for hours: nothing changes state; back-off, …, goes on."""
     faults = shop.simulator.faults

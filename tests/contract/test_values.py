@@ -119,6 +119,7 @@ def test_citations_of_a_free_text_answer_are_values(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("model", [CLAUDE, GPT])
+@pytest.mark.slow
 def test_a_program_without_the_class_checks_the_schema_and_pays_for_no_more(
     held: Shop, model: str
 ) -> None:

@@ -302,6 +302,7 @@ def mortal_postgres() -> Iterator[postgres.Cluster]:
     cluster.stop()
 
 
+@pytest.mark.slow
 def test_a_postgres_that_is_restarted_in_the_middle_loses_nothing(
     simulated: Simulator, mortal_postgres: postgres.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

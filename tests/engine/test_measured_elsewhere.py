@@ -91,6 +91,7 @@ def test_a_reservation_that_is_refused_fails_no_job(
         assert (this.drive(), this.case.books()) == ("done", Books())
 
 
+@pytest.mark.slow
 def test_a_batch_that_expires_with_9_of_10_done_buys_ten_answers(
     provider: str, migrated_sqlite_url: str, tmp_path: Path
 ) -> None:

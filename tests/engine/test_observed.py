@@ -166,6 +166,7 @@ AS_SEEN = replace(ALL_DEAR, shares=[USED / 2] * 5, turns=["good"] * 5, courses=[
 @given(plan=PLANS)
 @example(plan=ALL_DEAR)
 @example(plan=AS_SEEN)
+@pytest.mark.slow
 def test_a_limit_is_never_overshot_by_more_than_was_said(
     tmp_path_factory: pytest.TempPathFactory, migrated_sqlite_file: Path, plan: Plan
 ) -> None:

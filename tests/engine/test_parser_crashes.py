@@ -146,6 +146,7 @@ def _books(url: str, simulator: Simulator) -> None:
     ],
     indirect=["url"],
 )
+@pytest.mark.slow
 def test_an_answer_that_kills_the_process_twice_is_settled_and_the_others_are_kept(
     start: Callable[..., Any], simulated: Simulator, url: str, fate: str, provider: str
 ) -> None:
@@ -163,6 +164,7 @@ def test_an_answer_that_kills_the_process_twice_is_settled_and_the_others_are_ke
     _books(url, simulated)
 
 
+@pytest.mark.slow
 def test_two_such_answers_are_told_apart(
     start: Callable[..., Any], simulated: Simulator, url: str
 ) -> None:
@@ -176,6 +178,7 @@ def test_two_such_answers_are_told_apart(
     _books(url, simulated)
 
 
+@pytest.mark.slow
 def test_a_validator_that_hangs_is_left_by_ctrl_c_and_blames_no_answer(
     start: Callable[..., Any], simulated: Simulator, url: str, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def anthropic(simulator: Simulator) -> Provider:
     ],
     ids=["openai", "anthropic"],
 )
+@pytest.mark.slow
 def test_a_night_through_the_real_sdk_by_the_servers_count(
     make: Callable[[Simulator], Provider],
     count: int,

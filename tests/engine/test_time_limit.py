@@ -88,6 +88,7 @@ def test_what_the_time_cancelled_is_taken_up_again(make_night: MakeNight, how: s
     night.verify()
 
 
+@pytest.mark.slow
 def test_a_stuck_batch_is_cancelled_and_asked_less_and_less_often(make_night: MakeNight) -> None:
     """Past the provider's window its jobs still go again only when the provider says it is over."""
     night = make_night()

@@ -22,6 +22,7 @@ def test_nothing_in_flight_has_no_end(scene: Scene) -> None:
     assert run.forecast() is None
 
 
+@pytest.mark.slow
 def test_a_run_is_foretold_from_its_own_batches(scene: Scene) -> None:
     """Eight took two hours each; the last two have gone for one."""
     scene.fake.next(*[TWO_HOURS] * 10)
