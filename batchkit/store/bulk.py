@@ -10,7 +10,7 @@ once for the caller: values go to the driver as they are.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ from batchkit.store.tables import SCHEMA
 
 Row = Sequence[Any]
 
-_ROWS = 2_500
+_ROWS = 2_048
 """Of one INSERT: long enough to be worth the wait for Python's lock after it."""
 
 _VARIABLES = 30_000
@@ -149,16 +149,32 @@ def _insert_many(
     conflict: str,
     shared: Mapping[str, Any] = _NOTHING,
 ) -> None:
-    """Write what all rows share into the statement, and bind the rest of many rows at once."""
+    """Bind what all rows share once, and the rest of many rows at once."""
     if alike:
         shared, names, rows = _apart(names, rows, alike, shared)
-    one = f"({', '.join([*map(_literal, shared.values()), *('?' for _ in names)])})"
+    marks = [f"?{number}" for number in range(1, len(shared) + 1)]
+    one = f"({', '.join([*marks, *('?' for _ in names)])})"
     insert = f"INSERT INTO {table.name} ({_quoted([*shared, *names])}) VALUES "
-    step = max(1, min(_ROWS, _VARIABLES // max(1, len(names))))
-    for at in range(0, len(rows), step):
-        some = rows[at : at + step]
-        statement = f"{insert}{', '.join([one] * len(some))}{conflict}"
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+    at = 0
+    for count in _counts(len(rows), (_VARIABLES - len(shared)) // max(1, len(names))):
+        statement = f"{insert}{', '.join([one] * count)}{conflict}"
+        values = (*shared.values(), *chain.from_iterable(rows[at : at + count]))
+        connection.exec_driver_sql(statement, values)
+        at += count
+
+
+def _counts(rows: int, most: int) -> Iterator[int]:
+    """Cut a number of rows into powers of two, the largest first, none above ``most``.
+
+    A driver keeps the last hundred statements, and a long one takes megabytes: so the same few
+    texts serve pages of any length.
+    """
+    count = 1 << (min(_ROWS, max(1, most)).bit_length() - 1)
+    while rows:
+        while count > rows:
+            count >>= 1
+        yield count
+        rows -= count
 
 
 def _apart(
@@ -173,7 +189,7 @@ def _apart(
 
 
 def _is_one(column: Sequence[Any]) -> bool:
-    """Say whether all rows have the same, and a statement can hold it."""
+    """Say whether all rows have the same short value."""
     value = column[0]
     if column.count(value) != len(column):
         return False
