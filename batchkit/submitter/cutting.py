@@ -482,13 +482,8 @@ class Cutter:
         )
 
     def _hindrance(self, load: _Load) -> tuple[Waiting, str] | None:
-        match load.stopped:
-            case "budget" | "price" | "bytes" | "memory" | "queue":
-                return None
-            case _ if load.away is not None:
-                return Waiting.FILES, load.away
-            case _:
-                return None
+        full = load.stopped in ("budget", "price", "bytes", "memory", "queue")
+        return None if full or load.away is None else (Waiting.FILES, load.away)
 
 
 def _outgrew(attachments: list[Attachment]) -> bool:
