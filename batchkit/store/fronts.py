@@ -14,10 +14,9 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from batchkit.model import Json, Level
 from batchkit.store.events import note
-from batchkit.store.tables import attempts, jobs, lanes, prefixes
+from batchkit.store.tables import SHELF, attempts, jobs, lanes, prefixes
 
 _CHUNK = 400
-_SHELF = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def _forward(
 
 def _with_attempts(connection: Connection, lane_id: int, lo: int, hi: int) -> set[int]:
     query = select(attempts.c.seq).where(
-        attempts.c.shelf == _SHELF,
+        attempts.c.shelf == SHELF,
         attempts.c.lane_id == lane_id,
         attempts.c.seq >= lo,
         attempts.c.seq < hi,
@@ -138,7 +137,7 @@ def _there(
     found: set[int] = set()
     for chunk in _chunks(seq for seq in wanted if lo <= seq < hi):
         query = select(jobs.c.seq).where(
-            jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(chunk)
+            jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(chunk)
         )
         found.update(int(seq) for seq in connection.execute(query).scalars())
     return found
@@ -148,7 +147,7 @@ def _move(connection: Connection, lane_id: int, moves: Mapping[int, int]) -> Non
     """Change places by way of negative ones, which nobody has."""
     if not moves:
         return
-    mine = (jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+    mine = (jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id)
     for chunk in _chunks(moves):
         connection.execute(
             update(jobs).where(*mine, jobs.c.seq.in_(chunk)).values(seq=-1 - jobs.c.seq)

@@ -33,12 +33,10 @@ from batchkit.store.outlines import PAGE, Layout, laid_out
 from batchkit.store.raws import carry
 from batchkit.store.rows import JobRow, Known, LaneRow, NewJob, Settled, made
 from batchkit.store.sheets import ROW, Sheet
-from batchkit.store.tables import attempts, jobs, lanes, members, runs, templates
+from batchkit.store.tables import SHELF, attempts, jobs, lanes, members, runs, templates
 
 _KEYS = 500
 _made = maker(Known)
-SHELF = 0
-"""The only shelf there is today. Without it in the WHERE no index of ``jobs`` can be used."""
 
 
 class Taken(Exception):

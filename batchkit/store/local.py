@@ -26,13 +26,11 @@ from sqlalchemy import (
 from batchkit.model import LIVE_STATES
 from batchkit.store.events import note
 from batchkit.store.rows import RunRow, Settled
-from batchkit.store.tables import attempts, batches, jobs, lanes, members, runs
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes, members, runs
 
 _CHUNK = 400
 """Rows named in one statement: far below what either database takes."""
 
-SHELF = 0
-"""The only shelf there is today; without it in the WHERE no index of the big tables helps."""
 
 WITHDRAWN = 0
 """No batch's number: of who was queued one by one, beside a range that lives, and goes no more."""

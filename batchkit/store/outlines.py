@@ -10,10 +10,9 @@ from sqlalchemy import Connection, LargeBinary, Text, func, select, type_coerce
 
 from batchkit.store import bulk, local
 from batchkit.store.rows import JobRow
-from batchkit.store.tables import attempts, jobs, lanes, templates
+from batchkit.store.tables import SHELF, attempts, jobs, lanes, templates
 
 PAGE = 2_000
-_SHELF = 0
 _JSON = ("own", "documents", "metadata")
 
 
@@ -76,7 +75,7 @@ class Layout:
 
 def laid_out(connection: Connection, lane_id: int, lo: int, hi: int) -> Layout:
     """Return the templates of a lane's jobs of ``[lo, hi)``, whatever became of them."""
-    mine = (jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi)
+    mine = (jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq >= lo, jobs.c.seq < hi)
     run_id = select(lanes.c.run_id).where(lanes.c.id == lane_id).scalar_subquery()
     known = connection.execute(select(templates.c.id).where(templates.c.run_id == run_id).limit(2))
     ends = known.scalars().all()
@@ -97,7 +96,7 @@ def ended(connection: Connection, lane_id: int, lo: int, hi: int) -> bool:
     """Say whether any of a lane's jobs of ``[lo, hi)`` has ended."""
     query = (
         select(attempts.c.seq)
-        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+        .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
         .where(attempts.c.seq >= lo, attempts.c.seq < hi)
         .limit(1)
     )
@@ -108,7 +107,7 @@ def outlined(connection: Connection, lane_id: int, lo: int, hi: int) -> list[Out
     """Return the first of a lane's jobs of ``[lo, hi)`` that have not ended, in order."""
     query = (
         select(*_COLUMNS)
-        .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id)
+        .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id)
         .where(jobs.c.seq >= lo, jobs.c.seq < hi, jobs.c.superseded.is_(False))
         .order_by(jobs.c.seq)
         .limit(PAGE)

@@ -14,9 +14,7 @@ from sqlalchemy import TextClause, select, text
 from batchkit.packing import Sums
 from batchkit.store.database import Database
 from batchkit.store.outlines import PAGE, Outline, ended, outlined
-from batchkit.store.tables import SCHEMA, jobs
-
-_SHELF = 0
+from batchkit.store.tables import SCHEMA, SHELF, jobs
 
 _LONG = 4_096
 """Bytes of an own part above which a row is better read by itself."""
@@ -105,7 +103,7 @@ class Pages:
     def template_at(self, lane_id: int, lo: int, hi: int) -> int | None:
         """Return the template of the first job of ``[lo, hi)``, whatever became of it."""
         query = select(jobs.c.template_id).where(
-            jobs.c.shelf == _SHELF,
+            jobs.c.shelf == SHELF,
             jobs.c.lane_id == lane_id,
             jobs.c.seq >= lo,
             jobs.c.seq < hi,

@@ -30,10 +30,10 @@ from batchkit.parts import DIGITS, MARK, document_of, number_of
 from batchkit.store import readings
 from batchkit.store.answers import with_earlier
 from batchkit.store.database import Database
-from batchkit.store.jobs import SHELF, final_of, is_unsent
+from batchkit.store.jobs import final_of, is_unsent
 from batchkit.store.rows import Answer
 from batchkit.store.runs import LIVE
-from batchkit.store.tables import attempts, batches, jobs, lanes
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes
 
 _KEYS = 400
 _STATES = ("completed", "failed", "cancelled")

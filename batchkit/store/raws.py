@@ -16,10 +16,9 @@ from batchkit.store.database import Database, insert_new
 from batchkit.store.events import note
 from batchkit.store.rows import Settled, made
 from batchkit.store.runs import LIVE, close_if_done, locked
-from batchkit.store.tables import attempts, batches, jobs, lanes, members, templates
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes, members, templates
 
 _PAGE = 1_000
-_SHELF = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +139,14 @@ def carry(connection: Connection, run_id: int, pairs: Sequence[tuple[Any, Any]])
         query = (
             select(jobs.c.seq, templates.c.digest, templates.c.data)
             .join(templates, templates.c.id == jobs.c.asked_id)
-            .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+            .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
         )
         for seq, digest, data in connection.execute(query).all():
             asked_id = _template(connection, run_id, digest, data)
             own_lane, own_seq = mine[lane_id, seq]
             connection.execute(
                 update(jobs)
-                .where(jobs.c.shelf == _SHELF, jobs.c.lane_id == own_lane, jobs.c.seq == own_seq)
+                .where(jobs.c.shelf == SHELF, jobs.c.lane_id == own_lane, jobs.c.seq == own_seq)
                 .values(asked_id=asked_id)
             )
 
@@ -186,7 +185,7 @@ def _standing(
     query = (
         select(attempts.c.seq, attempts.c.batch_id, attempts.c.state)
         .join(jobs, _job())
-        .where(attempts.c.shelf == _SHELF, attempts.c.lane_id == lane_id)
+        .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id)
         .where(attempts.c.seq.in_(seqs), or_(attempts.c.final, _is_queued()))
         .where(jobs.c.superseded.is_(False), ~_flies())
     )
@@ -236,7 +235,7 @@ def _read_with(connection: Connection, run_id: int, readings: Sequence[Reading])
             rows.append({**place, "template_id": new, "asked_id": asked, "digest": one.digest})
     if rows:
         place_of = (
-            jobs.c.shelf == _SHELF,
+            jobs.c.shelf == SHELF,
             jobs.c.lane_id == bindparam("at_lane"),
             jobs.c.seq == bindparam("at_seq"),
         )

@@ -14,7 +14,7 @@ from batchkit.making import maker
 from batchkit.model import Json
 from batchkit.store import bulk
 from batchkit.store.rows import Answer
-from batchkit.store.tables import attempts, batches, jobs, lanes
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes
 
 _made = maker(Answer)
 _NOTHING: Json = {}
@@ -27,7 +27,6 @@ _GOOD = 1_000_000
 """Bytes of a page."""
 
 _MOST_BATCHES = 400
-_SHELF = 0
 
 Cursor = tuple[int, int]
 """(collected_no, seq): the place of an ended job in the order of completion."""
@@ -90,7 +89,7 @@ def page(
     query = (
         select(*ORDER)
         .join(jobs, job())
-        .where(attempts.c.shelf == _SHELF, attempts.c.final, jobs.c.superseded.is_(False))
+        .where(attempts.c.shelf == SHELF, attempts.c.final, jobs.c.superseded.is_(False))
     )
     if states is not None:
         query = query.where(attempts.c.state.in_(states))

@@ -10,10 +10,9 @@ from sqlalchemy import Connection, and_, select, update
 from batchkit.model import CostKind, Json
 from batchkit.store.database import Database
 from batchkit.store.events import note
-from batchkit.store.jobs import SHELF
 from batchkit.store.rows import BatchRow
 from batchkit.store.runs import LIVE, locked
-from batchkit.store.tables import attempts, batches, events, jobs, runs
+from batchkit.store.tables import SHELF, attempts, batches, events, jobs, runs
 
 
 class Reservations:

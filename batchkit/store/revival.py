@@ -10,7 +10,7 @@ from sqlalchemy import Connection, exists, func, insert, or_, select, update
 from batchkit.model import Json
 from batchkit.store import local
 from batchkit.store.rows import RunRow
-from batchkit.store.tables import attempts, batches, jobs, lanes, members
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes, members
 
 
 def revive(
@@ -33,7 +33,7 @@ def revive(
             continue
         connection.execute(
             update(attempts)
-            .where(attempts.c.shelf == local.SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
+            .where(attempts.c.shelf == SHELF, attempts.c.lane_id == lane_id, attempts.c.final)
             .where(attempts.c.seq.in_([row.seq for row in rows]))
             .values(final=False)
         )
@@ -52,7 +52,7 @@ def _revivable(connection: Connection, lane_id: int, seqs: Sequence[int]) -> set
     query = (
         select(jobs.c.seq)
         .join(lanes, lanes.c.id == jobs.c.lane_id)
-        .where(jobs.c.shelf == local.SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
+        .where(jobs.c.shelf == SHELF, jobs.c.lane_id == lane_id, jobs.c.seq.in_(seqs))
         .where(jobs.c.superseded.is_(False), lanes.c.provider != local.NO_PROVIDER, ~_flies())
     )
     return {int(seq) for seq in connection.execute(query).scalars()}

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, and_, exists, false, func, or_, select
 
 from batchkit.store import local
 from batchkit.store.database import Database
-from batchkit.store.jobs import SHELF, final_of, is_unsent, is_unsent_or_draft
+from batchkit.store.jobs import final_of, is_unsent, is_unsent_or_draft
 from batchkit.store.outlines import PAGE
 from batchkit.store.parts import is_tail
 from batchkit.store.rows import JobRow, LaneRow, made
-from batchkit.store.tables import attempts, batches, jobs, lanes, runs
+from batchkit.store.tables import SHELF, attempts, batches, jobs, lanes, runs
 
 
 class Surveys:

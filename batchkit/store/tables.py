@@ -28,6 +28,9 @@ from sqlalchemy.types import TypeEngine
 from batchkit.model import BatchState, CostKind, JobState
 from batchkit.store.types import Digest, JsonText, UtcDateTime, Words
 
+SHELF = 0
+"""The only shelf there is today; without it in the WHERE no index of the big tables helps."""
+
 SCHEMA = "batchkit"
 """Where everything lies on Postgres; SQLite has no schemas."""
 
