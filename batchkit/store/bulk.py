@@ -29,8 +29,6 @@ _ROWS = 2_048
 _VARIABLES = 30_000
 """SQLite takes 32,766 in a statement."""
 
-_SHORT = 100
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -180,7 +178,7 @@ def _counts(rows: int, most: int) -> Iterator[int]:
 def _apart(
     names: Sequence[str], rows: Sequence[Row], alike: Sequence[str], shared: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], Sequence[str], Sequence[Row]]:
-    """Take the columns of one short value out of the rows; rows keep at least one column."""
+    """Take the columns of one value out of the rows; rows keep at least one column."""
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     found = {name: columns[name][0] for name in alike if _is_one(columns[name])}
     left = [name for name in names if name not in found]
@@ -189,13 +187,8 @@ def _apart(
 
 
 def _is_one(column: Sequence[Any]) -> bool:
-    """Say whether all rows have the same short value."""
-    value = column[0]
-    if column.count(value) != len(column):
-        return False
-    if not isinstance(value, str):
-        return value is None or isinstance(value, int)
-    return len(value) <= _SHORT and value.isascii() and "\0" not in value
+    """Say whether all rows have the same value."""
+    return column.count(column[0]) == len(column)
 
 
 def _literal(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
 from batchkit.store import Store, bulk
@@ -87,3 +87,29 @@ def test_rows_are_fetched_as_the_driver_gives_them(store: Store) -> None:
     query = select(attempts.c.seq, attempts.c.answer, attempts.c.cost).order_by(attempts.c.seq)
     with store.database.read() as connection:
         assert bulk.fetched(connection, query) == [(1, "a1", None), (2, "a2", None)]
+
+
+@pytest.mark.parametrize(("rows", "most"), [(1, 9), (9, 9), (2_047, 9_999), (20_011, 9_999)])
+def test_rows_go_in_powers_of_two_that_a_statement_can_hold(rows: int, most: int) -> None:
+    counts = list(bulk._counts(rows, most))
+    assert sum(counts) == rows
+    assert counts == sorted(counts, reverse=True)
+    assert all(count <= most and count & (count - 1) == 0 for count in counts)
+
+
+def test_pages_of_any_length_and_batch_share_a_few_statements(migrated_sqlite_url: str) -> None:
+    """Drivers keep the last hundred, of megabytes each: they grew by nine for each batch."""
+    store, seen = Store(migrated_sqlite_url), set[str]()
+    event.listen(
+        store.database.engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_: seen.add(statement),
+    )
+    for batch in range(40):
+        some = [
+            row(seq, batch_id=batch, state="again", final=False) for seq in range(100 + 7 * batch)
+        ]
+        with store.database.write() as connection:
+            bulk.insert_new_rows(connection, attempts, NAMES, some, KEY, ALIKE)
+    store.close()
+    assert 1 < sum(one.startswith("INSERT INTO attempts") for one in seen) <= 9
