@@ -60,6 +60,25 @@ def test_max_wait_raises_and_cancels_nothing(scene: Scene) -> None:
     assert run.wait().is_complete
 
 
+def test_whoever_is_told_to_leave_sends_nothing_more(
+    lite: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker itself heeds it after the call in hand, however seldom the caller looks."""
+    lite.start(["a", "b", "c"], items_per_batch=1)
+    fake, stop = endless(lite), threading.Event()
+    create = fake.create
+
+    def leaving(*given: Any, **more: Any) -> Any:
+        stop.set()
+        return create(*given, **more)
+
+    monkeypatch.setattr(fake, "create", leaving)
+    handle = lite.handle(clock=SystemClock(), providers={"fake": fake})
+    handle.execute(stop=stop)
+
+    assert fake.calls["create"] == 1
+
+
 def test_resume_goes_on_with_a_new_limit(scene: Scene) -> None:
     run = scene.start(["a"], limits={"cost_limit": 10}).execute()
 
