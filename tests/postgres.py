@@ -91,6 +91,15 @@ class Cluster:
             self._templates[key] = name
         return self._templates[key]
 
+    @contextlib.contextmanager
+    def lent(self, template: str = "template0") -> Iterator[str]:
+        """Make a database for as long as it is needed; yield its URL."""
+        name = self.create(template)
+        try:
+            yield self.url(name)
+        finally:
+            self.drop(name)
+
     def drop(self, database: str) -> None:
         """Drop a database, with whoever is still connected to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')

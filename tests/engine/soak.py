@@ -372,11 +372,8 @@ class Databases:
         if database == "sqlite":
             yield f"sqlite:///{shutil.copy2(self._template, folder / 'batchkit.db')}"
             return
-        name = self._cluster.create(self._cluster.template("migrated", _migrate))
-        try:
-            yield self._cluster.url(name)
-        finally:
-            self._cluster.drop(name)
+        with self._cluster.lent(self._cluster.template("migrated", _migrate)) as url:
+            yield url
 
 
 def main(given: Sequence[str] | None = None) -> int:

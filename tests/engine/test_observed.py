@@ -188,12 +188,9 @@ def test_a_limit_is_never_overshot_by_more_than_was_said_on_postgres(
 ) -> None:
     from tests.conftest import _migrate
 
-    name = postgres_cluster.create(postgres_cluster.template("migrated", _migrate))
-    folder = tmp_path_factory.mktemp("night")
-    try:
-        play(postgres_cluster.url(name), folder, plan)
-    finally:
-        postgres_cluster.drop(name)
+    migrated = postgres_cluster.template("migrated", _migrate)
+    with postgres_cluster.lent(migrated) as url:
+        play(url, tmp_path_factory.mktemp("night"), plan)
 
 
 BOUND, COST = 400_000, 40_000

@@ -303,12 +303,9 @@ def test_no_reservation_goes_above_the_limit_on_postgres(
     """The same laws where writers do not wait for each other."""
     from tests.conftest import _migrate
 
-    name = postgres_cluster.create(postgres_cluster.template("migrated", _migrate))
-    folder = tmp_path_factory.mktemp("night")
-    try:
-        play(postgres_cluster.url(name), folder, plan)
-    finally:
-        postgres_cluster.drop(name)
+    migrated = postgres_cluster.template("migrated", _migrate)
+    with postgres_cluster.lent(migrated) as url:
+        play(url, tmp_path_factory.mktemp("night"), plan)
 
 
 @pytest.mark.parametrize("lost", [{"missing": {0, 1}}, {"unreadable": {0, 1}}], ids=str)
