@@ -41,9 +41,9 @@ print("returned", flush=True)
 
 
 @contextmanager
-def driving() -> Iterator[subprocess.Popen[str]]:
-    """A script that drives its run and is at it."""
-    Path("script.py").write_text(DRIVING)
+def started(text: str) -> Iterator[subprocess.Popen[str]]:
+    """A script in a process of its own, which is gone afterwards."""
+    Path("script.py").write_text(text)
     child = subprocess.Popen(
         [sys.executable, "script.py"],
         stdout=subprocess.PIPE,
@@ -51,13 +51,31 @@ def driving() -> Iterator[subprocess.Popen[str]]:
         text=True,
         env=env(),
     )
-    assert child.stdout is not None
     try:
-        assert child.stdout.readline() == "driving\n"
         yield child
     finally:
         child.kill()
         child.communicate()
+
+
+@contextmanager
+def driving(text: str = DRIVING) -> Iterator[subprocess.Popen[str]]:
+    """A script that drives its run and is at it."""
+    with started(text) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "driving\n"
+        yield child
+
+
+@contextmanager
+def hanging(held: Shop) -> Iterator[subprocess.Popen[str]]:
+    """A script whose first create is not answered for a minute."""
+    held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=60), nth=1)
+    with started(DRIVING) as child:
+        until = time.monotonic() + 30
+        while not held.knocks and time.monotonic() < until:
+            time.sleep(0.05)  # noqa: TID251
+        yield child
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -124,23 +142,10 @@ def test_after_a_signal_no_more_batches_go_and_the_next_line_does_not_run(
     held: Shop, text: str, sent: signal.Signals
 ) -> None:
     """Detach: … nothing new is sent …; never a normal return."""
-    Path("script.py").write_text(text)
-    child = subprocess.Popen(
-        [sys.executable, "script.py"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env(),
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "driving\n"
+    with driving(text) as child:
         began = time.monotonic()
         child.send_signal(sent)
         child.communicate(timeout=20)
-    finally:
-        child.kill()
-        child.communicate()
 
     assert time.monotonic() - began < 10
     assert child.returncode not in (0, None)
@@ -168,27 +173,12 @@ def test_kill_9_is_the_same_without_the_print(held: Shop) -> None:
 @pytest.mark.slow
 def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(held: Shop) -> None:
     """A second Ctrl-C leaves at once; still nothing is lost."""
-    held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=30), nth=1)
-    Path("script.py").write_text(DRIVING)
-    child = subprocess.Popen(
-        [sys.executable, "script.py"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env(),
-    )
-    try:
-        until = time.monotonic() + 20
-        while not held.knocks and time.monotonic() < until:
-            time.sleep(0.05)  # noqa: TID251
+    with hanging(held) as child:
         child.send_signal(signal.SIGINT)
         time.sleep(0.5)  # noqa: TID251
         assert child.poll() is None  # the call in hand is finished first
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=10)
-    finally:
-        child.kill()
-        child.communicate()
     assert child.returncode in (130, -signal.SIGINT)
 
     held.end()
@@ -201,25 +191,10 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(held: Shop) -> None:
 @pytest.mark.slow
 def test_sigterm_leaves_within_ten_seconds_though_a_create_hangs(held: Shop) -> None:
     """What the create came to is looked up by whoever goes on."""
-    held.simulator.faults.add("anthropic.batches.create", Fault("hang", seconds=60), nth=1)
-    Path("script.py").write_text(DRIVING)
-    child = subprocess.Popen(
-        [sys.executable, "script.py"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=env(),
-    )
-    try:
-        until = time.monotonic() + 30
-        while not held.knocks and time.monotonic() < until:
-            time.sleep(0.05)  # noqa: TID251
+    with hanging(held) as child:
         began = time.monotonic()
         child.send_signal(signal.SIGTERM)
         _, err = child.communicate(timeout=30)
-    finally:
-        child.kill()
-        child.communicate()
     assert time.monotonic() - began < 10
     assert child.returncode == 143
     assert "batchkit resume r" in err
