@@ -5,6 +5,8 @@ Heavy imports happen inside the commands, so that ``batchkit --help`` is there a
 
 from __future__ import annotations
 
+import atexit
+import gc
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +19,10 @@ from batchkit.cli.report import report
 from batchkit.cli.runs import cancel, ls, resume, retry, status, watch
 from batchkit.cli.simulator import simulate
 from batchkit.errors import BatchkitError
+
+
+_YOUNG = 50_000
+"""Objects made before the collector looks at them again; Python's own 700 are for small programs."""
 
 
 class Failure(click.ClickException):
@@ -60,6 +66,12 @@ for command in (
 
 
 def main() -> NoReturn:
-    """Run the command ``batchkit``."""
+    """Run the command ``batchkit``.
+
+    What is imported stays to the end: to look for garbage in it, while it is made and once more when
+    the interpreter goes, is a fifth of the time that ``batchkit ls`` takes.
+    """
+    gc.set_threshold(_YOUNG)
+    atexit.register(gc.freeze)
     cli(prog_name="batchkit")
     raise SystemExit(0)

@@ -206,6 +206,6 @@ def _make(entry: EntryPoint) -> Provider:
 
 
 def _prefixes() -> Iterable[tuple[str, str]]:
-    for name in reversed(names()):
-        for prefix in load(name).traits.prefixes:
-            yield prefix, name
+    for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name, reverse=True):
+        for prefix in _make(entry).traits.prefixes:
+            yield prefix, entry.name
