@@ -1,11 +1,12 @@
-"""Who holds a lease: a process by a name that tells whether it can still be alive.
+"""This process: the name that it holds leases by, and memory that it has no use for any more.
 
-A process killed with SIGKILL gives nothing back. On the same machine its successor need not wait
+A process killed with SIGKILL lets go of nothing. On the same machine its successor need not wait
 for the lease to run out: the name says which process it was, and the machine knows that it is gone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import socket
@@ -23,6 +24,15 @@ def own_name() -> str:
     """Return a name for this process that no other ever had."""
     pid = os.getpid()
     return f"{_machine()}/{pid}/{_started(pid)}/{secrets.token_hex(3)}"
+
+
+def give_back() -> None:
+    """Let the machine have the memory that was freed: the C library keeps it, between what is used.
+
+    Of a million jobs added that is 50 MB; only glibc can be told to.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def leave(name: str, threads: Iterable[threading.Thread]) -> None:

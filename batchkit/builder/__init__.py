@@ -7,13 +7,12 @@ import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchkit import leaving
 from batchkit.builder import fanning, keys, wishes
 from batchkit.builder.adding import Adding, Named, failed_row
 from batchkit.builder.asking import DEFAULT_MAX_TOKENS, BadInput, split_defaults, with_defaults
-from batchkit.builder.estimating import estimated
 from batchkit.builder.fanning import Models
 from batchkit.builder.identity import OnChange
 from batchkit.builder.job import FilePath, Job
@@ -23,18 +22,20 @@ from batchkit.builder.registry import Registry
 from batchkit.builder.sourcing import Rows, from_folder, source_of
 from batchkit.builder.starting import Start
 from batchkit.builder.templates import Templates, checked_amount, checked_attempts
-from batchkit.builder.trying import Trials
+from batchkit.checks import one_of
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console, counted
 from batchkit.errors import KeyConflictError, ValidationError
 from batchkit.model import Json, Reserve
 from batchkit.parts import key_of
 from batchkit.providers import Provider
-from batchkit.results import JobResult
-from batchkit.run import BatchRun
-from batchkit.run.checks import one_of
-from batchkit.run.progress import OnProgress
 from batchkit.store import NewJob
+
+if TYPE_CHECKING:  # what adding jobs needs none of is imported when it is, or beside it
+    from batchkit.builder.trying import Trials
+    from batchkit.results import JobResult
+    from batchkit.run import BatchRun
+    from batchkit.run.progress import OnProgress
 
 
 class Batch:
@@ -353,6 +354,8 @@ class Batch:
         a price is unknown, and 8 of 10 nights end within the range. A canary's share is in the
         other figures.
         """
+        from batchkit.builder.estimating import estimated
+
         return estimated(self._start, self._clock.now().date())
 
     def test(self, n: int = 1) -> list[JobResult]:
@@ -405,9 +408,13 @@ class Batch:
         return await asyncio.to_thread(self.test, n)
 
     def _trials(self) -> Trials:
+        from batchkit.builder.trying import Trials
+
         return Trials(self._start, self._templates.models, self._clock, self._console)
 
     def _opened(self, first: int | None) -> BatchRun:
+        from batchkit.run import BatchRun
+
         if first is not None:
             wishes.whole("first", first)
         notices = self._notices()

@@ -17,9 +17,13 @@ from batchkit.store import JobRow, Known, LaneRow, NewJob, RunRow, Store
 from batchkit.store.jobs import Taken
 from batchkit.store.sheets import Row, Sheet, job_of
 
+_FIRST = 1_000
 _MOST = 10_000
 _MOST_BYTES = 12_000_000
-"""Of a page; one is written down while the next is filled."""
+"""Of a page; one is written down while the next is filled, and each is twice the one before."""
+
+_STRIDE = 256
+"""Jobs after which who adds gives way to who writes a page down."""
 
 _TRIES = 10
 
@@ -66,10 +70,17 @@ def _differing(known: Known, job: NewJob) -> Known | None:
 
 
 class Draft:
-    """The jobs that one builder adds. ``opened`` makes the store and the run when needed."""
+    """The jobs that one builder adds. ``opened`` makes the store and the run when needed.
 
-    def __init__(self, opened: Callable[[], tuple[Store, int]]) -> None:
+    ``meanwhile`` is called each time a full page goes off to be written down.
+    """
+
+    def __init__(
+        self, opened: Callable[[], tuple[Store, int]], meanwhile: Callable[[], object] = bool
+    ) -> None:
         self._opened = opened
+        self._meanwhile = meanwhile
+        self._full = _FIRST
         self._place: tuple[Store, int] | None = None
         self._is_empty = False
         self._split: int | None = None
@@ -115,7 +126,7 @@ class Draft:
             self._take(one)
             self._bytes += one.bytes if one.documents is None else _held(one)
         self.added += 1
-        if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
+        if self._is_full():
             self._turn()
 
     def add_row(self, pattern: NewJob, row: Row) -> None:
@@ -127,8 +138,10 @@ class Draft:
             self._begin(pattern, row)
         self._bytes += len(row[2])
         self.added += 1
-        if len(self._buffer) >= _MOST or self._bytes >= _MOST_BYTES:
+        if self._is_full():
             self._turn()
+        elif not self.added % _STRIDE and self._writing is not None:
+            self._writing.give_way()
 
     def flush(self) -> None:
         """Write down what is held back; return once all is."""
@@ -157,12 +170,17 @@ class Draft:
         sheet.rows.append(row)
         self._buffer = sheet
 
+    def _is_full(self) -> bool:
+        return len(self._buffer) >= min(self._full, _MOST) or self._bytes >= _MOST_BYTES
+
     def _turn(self) -> None:
         """Let the full page be written down by another thread, once the one before is."""
+        self._full = min(2 * self._full, _MOST)
         self._where()
         self._finish()
         self._writing, self._buffer, self._bytes = Writing(self._buffer, self.place), [], 0
         self._writing.start()
+        self._meanwhile()
 
     def _finish(self) -> None:
         """Wait for the page that is being written; one that could not be is held back again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 _FIRST = 1_024
+_EMPTY = array("q", (0,))
 
 
 class Marks:
@@ -14,7 +15,7 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._places = array("q", bytes(8 * _FIRST))
+        self._places = _EMPTY * _FIRST
         self._last = _FIRST - 1
         self._free = _FIRST // 2
 
@@ -35,7 +36,7 @@ class Marks:
 
     def _grow(self) -> None:
         old, size = self._places, 2 * len(self._places)
-        places = self._places = array("q", bytes(8 * size))
+        places = self._places = _EMPTY * size
         last = self._last = size - 1
         self._free = size // 2 - len(old) // 2
         for mark in old:

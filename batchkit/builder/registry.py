@@ -32,6 +32,11 @@ class Registry:
             self._loaded[name] = installed.load(name)
         return self._loaded[name]
 
+    @property
+    def loaded(self) -> list[Provider]:
+        """The providers that were asked for so far."""
+        return list(self._loaded.values())
+
     def serving(self, model: str) -> Provider:
         """Return the provider of a model's name; raise ProviderNotFoundError naming prefixes."""
         if model not in self._names:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from batchkit import documents, requests, settings
-from batchkit.builder import canary, identity, nameless
+from batchkit import documents, processes, requests, settings
+from batchkit.builder import canary, identity, nameless, warming
 from batchkit.builder.drafting import Draft
 from batchkit.builder.priming import Planner, Priming
 from batchkit.builder.registry import Registry
@@ -28,7 +28,6 @@ from batchkit.errors import (
     StateError,
     ValidationError,
 )
-from batchkit.export.folders import owner
 from batchkit.model import Json
 from batchkit.money import enough, show
 from batchkit.parts import shown
@@ -36,6 +35,7 @@ from batchkit.store import Front, JobRow, Moved, Opening, RunRow, Store
 from batchkit.weighing import LEAST_SEEN, weigh
 
 _TRIES = 5
+_MANY = 50_000
 
 
 class Start:
@@ -48,7 +48,8 @@ class Start:
         self._console = console
         self._finished: RunRow | None = None
         self._opened = False
-        self.draft = Draft(self._placed)
+        self.draft = Draft(self._placed, self._warm)
+        self._warming = warming.steps(lambda: registry.loaded)
         self._database: str | None = None
         self._made_beside: str | None = None
         with suppress(ConfigError):  # said when it is opened
@@ -117,6 +118,8 @@ class Start:
             self._clock.now(),
         )
         self._opened = True
+        if self.draft.added >= _MANY:
+            processes.give_back()
         return run.id
 
     def reserve(self, run: RunRow) -> str:
@@ -205,6 +208,9 @@ class Start:
             anew = not self.wishes.reuse_state
             nameless.take_over(self.draft, run.project, self._clock.now(), anew=anew)
 
+    def _warm(self) -> None:
+        next(self._warming, None)
+
     def _placed(self) -> tuple[Store, int]:
         """Open the database and make the draft of the run, or find the run."""
         store = Store(settings.database(self._database or self.wishes.database))
@@ -257,6 +263,8 @@ class Start:
 
     def _warn_of_unknown(self) -> None:
         """Say that ``results_dir`` holds answers that this database knows nothing of."""
+        from batchkit.export.folders import owner
+
         folder = self.wishes.results_dir
         of = None if folder is None else owner(folder)
         if of is None or self.draft.store.runs.is_known(of):

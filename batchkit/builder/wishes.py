@@ -14,9 +14,9 @@ from batchkit import canaries
 from batchkit.builder import keys
 from batchkit.builder.identity import OnChange
 from batchkit.builder.templates import Brakes
+from batchkit.checks import one_of
 from batchkit.errors import ConfigError, ValidationError
 from batchkit.model import Json, Reserve, RunSpec
-from batchkit.run.checks import one_of
 
 RawFiles = Literal["off", "on", "full"]
 

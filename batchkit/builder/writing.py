@@ -18,6 +18,8 @@ Page: TypeAlias = Sequence[NewJob] | Sheet
 Place: TypeAlias = Callable[[Page, Callable[[], object]], None]
 """Writes a page down; calls back once only what needs no Python is left to do."""
 
+_BLINK = 0.0001
+
 
 class Writing:
     """One page on its way: written by a thread, or by who waits for it if there is none."""
@@ -37,6 +39,14 @@ class Writing:
         with suppress(RuntimeError):
             threading.Thread(target=self._write, name="batchkit-draft").start()
             self._begun.wait()
+
+    def give_way(self) -> None:
+        """Let the writing thread have Python's lock, should it wait for it just now.
+
+        It would get it after five milliseconds only, as often as it has a statement behind it.
+        """
+        if not self._over.is_set():
+            self._over.wait(_BLINK)
 
     def wait(self) -> BaseException | None:
         """Return what went wrong, once the page is written down or cannot be."""

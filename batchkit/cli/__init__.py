@@ -20,9 +20,8 @@ from batchkit.cli.runs import cancel, ls, resume, retry, status, watch
 from batchkit.cli.simulator import simulate
 from batchkit.errors import BatchkitError
 
-
 _YOUNG = 50_000
-"""Objects made before the collector looks at them again; Python's own 700 are for small programs."""
+"""Objects made before the collector looks at them; Python's own 700 suit small programs."""
 
 
 class Failure(click.ClickException):
@@ -68,8 +67,8 @@ for command in (
 def main() -> NoReturn:
     """Run the command ``batchkit``.
 
-    What is imported stays to the end: to look for garbage in it, while it is made and once more when
-    the interpreter goes, is a fifth of the time that ``batchkit ls`` takes.
+    What is imported stays to the end: looking for garbage in it, while it is made and once more
+    when the interpreter goes, is a fifth of the time that ``batchkit ls`` takes.
     """
     gc.set_threshold(_YOUNG)
     atexit.register(gc.freeze)

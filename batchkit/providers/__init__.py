@@ -148,6 +148,15 @@ class Sharer(Protocol):
 
 
 @runtime_checkable
+class Preparer(Protocol):
+    """What a provider may have besides: something that takes a while to load."""
+
+    def prepare(self) -> None:
+        """Load it before the first call; nothing is called."""
+        ...
+
+
+@runtime_checkable
 class Closer(Protocol):
     """What a provider may have besides: connections to close. A call after it opens others."""
 

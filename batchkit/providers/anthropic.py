@@ -143,6 +143,10 @@ class Anthropic:
         self._secret: tuple[str, str] | None = None
         self._made: anthropic.Anthropic | None = None
 
+    def prepare(self) -> None:
+        """Load the SDK, which takes a third of a second."""
+        import anthropic  # noqa: F401
+
     def account(self) -> Account:
         """Return whose key is at hand; raise ConfigError if there is none."""
         return keys.account(self.name, self._base(), self._key()[1])

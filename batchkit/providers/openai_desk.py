@@ -72,6 +72,10 @@ class Desk:
         self._secret: str | None = None
         self._made: openai.OpenAI | None = None
 
+    def prepare(self) -> None:
+        """Load the SDK."""
+        import openai  # noqa: F401
+
     def account(self) -> Account:
         """Return whose key is at hand; raise ConfigError if there is none."""
         return keys.account("openai", self.base_url(), self._key())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+from batchkit.checks import listed, one_of, positive, positive_interval, states_of
 from batchkit.clock import Clock, SystemClock
 from batchkit.console import Console, counted
 from batchkit.errors import ValidationError
@@ -19,7 +20,6 @@ from batchkit.parts import is_tail
 from batchkit.providers import Provider
 from batchkit.report import Report, read
 from batchkit.results import JobResult, Reader, answer_schemas, cursor_place
-from batchkit.run.checks import listed, one_of, positive, positive_interval, states_of
 from batchkit.run.drives import Driver
 from batchkit.run.pivoting import Pivot
 from batchkit.run.progress import OnProgress, Wanted

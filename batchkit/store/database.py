@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
 )
 
 from batchkit.errors import ConfigError
+from batchkit.store.backfill import Backfill
 from batchkit.store.tables import SCHEMA
 
 BUSY_MS = 60_000
@@ -27,13 +28,14 @@ BUSY_MS = 60_000
 _PAGE_BYTES = 8_192
 """Of a new file's pages: six rows of 1 kB fit into one, and three into the usual 4,096."""
 
-_CHECKPOINT = 4_000
-"""Pages (32 MB) after which SQLite copies its log into the file: each time it waits for the disk,
-and by default it would after four megabytes."""
+_CHECKPOINT = 16_000
+"""Pages (128 MB) after which who commits has to copy the log into the file, and waits for the disk;
+much of it is there by then, by another thread. By default it would after four megabytes."""
 
 _CACHE_KB = 4_000
-"""Of pages that a connection keeps: what a million keys are looked up by does not fit into two
-megabytes."""
+_ROOMY_KB = 32_000
+"""Of pages that a connection keeps, and keeps while jobs are added: their keys come in any order,
+and each page of the index that is not at hand is read, and written, again."""
 
 
 def location(given: str | os.PathLike[str]) -> URL:
@@ -71,6 +73,7 @@ class Database:
         self.url = location(given)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(self.url, self.is_sqlite)
+        self._backfill = None if self.file is None else Backfill(self.file)
         self._was_open = False
 
     @property
@@ -86,13 +89,23 @@ class Database:
         return Path(str(self.url.database)) if self.is_sqlite else None
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+    def write(self, *, durable: bool = False, roomy: bool = False) -> Iterator[Connection]:
         """Open a writing transaction; ``durable`` survives a power cut on SQLite, too.
 
-        Postgres always flushes at commit; SQLite in WAL mode only with synchronous=FULL.
+        Postgres always flushes at commit; SQLite in WAL mode only with synchronous=FULL. ``roomy``
+        takes memory for an index in random order that many rows go into, until the next one
+        without.
         """
-        with self._connect(durable=durable) as connection, connection.begin():
-            yield connection
+        with self._connect(durable=durable, roomy=roomy) as connection:
+            if self._backfill is None:
+                with connection.begin():
+                    yield connection
+                return
+            driver: Any = connection.connection.driver_connection
+            before = driver.total_changes
+            with connection.begin():
+                yield connection
+            self._backfill.wrote(driver.total_changes - before)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -102,6 +115,8 @@ class Database:
 
     def close(self) -> None:
         """Give every connection back."""
+        if self._backfill is not None:
+            self._backfill.stop()
         self.engine.dispose()
 
     @contextmanager
@@ -185,6 +200,10 @@ def _on_connect(raw: Any, _record: Any) -> None:
 def _on_begin(connection: Connection) -> None:
     """Begin as a writer at once: a deferred transaction that turns writer fails with BUSY."""
     options = connection.get_execution_options()
+    room = _ROOMY_KB if options.get("roomy") else _CACHE_KB
+    if connection.info.get("room", _CACHE_KB) != room:
+        connection.exec_driver_sql(f"PRAGMA cache_size=-{room}")
+        connection.info["room"] = room
     if options.get("ro"):
         connection.exec_driver_sql("BEGIN")
         return

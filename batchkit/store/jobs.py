@@ -36,6 +36,7 @@ from batchkit.store.sheets import ROW, Sheet
 from batchkit.store.tables import SHELF, attempts, jobs, lanes, members, runs, templates
 
 _KEYS = 500
+_MANY = 1_000
 _made = maker(Known)
 
 
@@ -95,7 +96,7 @@ class Jobs:
         if not new:
             return range(0)
         try:
-            with self._database.write() as connection:
+            with self._database.write(roomy=len(new) >= _MANY) as connection:
                 first = _numbers(connection, run_id, len(new))  # locks the run before its jobs
                 _still_drafts(connection, replacing)
                 local.remove(connection, replacing)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from batchkit.builder.drafting import _MOST, Draft
+from batchkit.builder.drafting import _FIRST, _MOST, Draft
 from batchkit.builder.writing import Page, Writing
 from batchkit.model import Document
 from batchkit.store import JobRow, Store
@@ -90,7 +90,7 @@ def test_a_page_that_could_not_be_written_is_told_at_a_later_job_and_not_lost(
             draft.add_row(pattern, row(number))
         except OperationalError:
             told.append(number)
-    assert told[0] == 2 * _MOST - 1  # when the second page is full
+    assert told[0] == 3 * _FIRST - 1  # when the second page is full
     with pytest.raises(OperationalError):
         draft.flush()
     _rename(store, "away", "jobs")

@@ -53,6 +53,26 @@ def test_who_only_looks_loads_nothing_that_acts(
     assert _loaded(code, IDLE) == "LOADED []"
 
 
+DRIVES = ("batchkit.engine", "batchkit.run", "batchkit.submitter", "openai")
+
+ADDS = """
+from batchkit import Batch
+batch = Batch(database={database!r}, name="n").set_default_params(model="gpt-5-mini", max_tokens=9)
+for number in range({count}):
+    batch.add_job(prompt=str(number))
+"""
+
+
+@pytest.mark.parametrize(("count", "loaded"), [(500, []), (40_000, list(DRIVES))])
+def test_what_a_run_needs_is_imported_while_many_jobs_are_added(
+    tmp_path: Path, count: int, loaded: list[str]
+) -> None:
+    """The database works then; who adds few waits for nothing and imports it at ``run``."""
+    code = ADDS.format(database=str(tmp_path / "runs.db"), count=count)
+
+    assert _loaded(code, DRIVES) == f"LOADED {loaded}"
+
+
 def test_a_new_database_needs_no_alembic(tmp_path: Path) -> None:
     """Its tables come from what was recorded of the migrations."""
     code = f"from batchkit.store import Store; Store({str(tmp_path / 'runs.db')!r}).close()"

@@ -95,9 +95,9 @@ def watch_writes(points: Points) -> None:
     write = Database.write
 
     @contextmanager
-    def watched(self: Database, *, durable: bool = False) -> Iterator[Any]:
+    def watched(self: Database, *, durable: bool = False, roomy: bool = False) -> Iterator[Any]:
         name = _caller()
-        with write(self, durable=durable) as connection:
+        with write(self, durable=durable, roomy=roomy) as connection:
             yield connection
             points.at(f"before the commit of {name}")
         points.at(f"after the commit of {name}")
