@@ -18,8 +18,8 @@ from batchkit.store.jobs import Taken
 from batchkit.store.sheets import Row, Sheet, job_of
 
 _FIRST = 1_000
-_MOST = 10_000
-_MOST_BYTES = 12_000_000
+_MOST = 8_000
+_MOST_BYTES = 10_000_000
 """Of a page; one is written down while the next is filled, and each is twice the one before."""
 
 _STRIDE = 256

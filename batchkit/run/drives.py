@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from batchkit import settings
+from batchkit import processes, settings
 from batchkit.clock import Clock
 from batchkit.console import Console
 from batchkit.engine import Ending, Engine
@@ -70,6 +70,7 @@ class Driver:
             raise
         finally:
             self._stops.remove(stop)
+            processes.give_back()
         if ending == "detached" or (detach.heard is not None and ending != "done"):
             self._console.say(detached, "error")
         detach.leave()

@@ -33,7 +33,7 @@ _CHECKPOINT = 16_000
 much of it is there by then, by another thread. By default it would after four megabytes."""
 
 _CACHE_KB = 4_000
-_ROOMY_KB = 32_000
+_ROOMY_KB = 24_000
 """Of pages that a connection keeps, and keeps while jobs are added: their keys come in any order,
 and each page of the index that is not at hand is read, and written, again."""
 
