@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import TypeAlias
 
 from batchkit import requests
 from batchkit.builder.marks import Bits
-from batchkit.builder.writing import Page, Writing
+from batchkit.errands import Errand
 from batchkit.errors import StateError
 from batchkit.model import Json
 from batchkit.parts import count_of
 from batchkit.store import JobRow, Known, LaneRow, NewJob, RunRow, Store
 from batchkit.store.jobs import Taken
 from batchkit.store.sheets import Row, Sheet, job_of
+
+Page: TypeAlias = Sequence[NewJob] | Sheet
 
 _FIRST = 1_000
 _MOST = 8_000
@@ -86,7 +90,8 @@ class Draft:
         self._split: int | None = None
         self._buffer: list[NewJob] | Sheet = []
         self._bytes = 0
-        self._writing: Writing | None = None
+        self._writing: Errand | None = None
+        self._written: Page = ()
         self._next: dict[int, int] = {}
         self._begun: int | None = None
         self.seen = Bits()
@@ -178,7 +183,8 @@ class Draft:
         self._full = min(2 * self._full, _MOST)
         self._where()
         self._finish()
-        self._writing, self._buffer, self._bytes = Writing(self._buffer, self.place), [], 0
+        self._written, self._buffer, self._bytes = self._buffer, [], 0
+        self._writing = Errand(partial(self.place, self._written), "batchkit-draft")
         self._writing.start()
         self._meanwhile()
 
@@ -188,8 +194,8 @@ class Draft:
             return
         error = self._writing.wait()
         if error is not None:
-            self._buffer = [*self._writing.page, *self._buffer]
-        self._writing = None
+            self._buffer = [*self._written, *self._buffer]
+        self._writing, self._written = None, ()
         if error is not None:
             raise error
 

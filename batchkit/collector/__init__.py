@@ -12,6 +12,7 @@ from typing import Any
 
 from batchkit import caching, documents, outputs, pricing, rawfiles, requests, sharing
 from batchkit.caching import Warmth
+from batchkit.collector.booking import Booking
 from batchkit.collector.cases import Case, Lines, row_of, usage_of
 from batchkit.collector.forms import Forms
 from batchkit.collector.plain import are_judged_by_class, parted, rows_of
@@ -37,6 +38,7 @@ from batchkit.pace import Pace
 from batchkit.providers import Provider
 from batchkit.spools import Spools, contents, seq_of, taken_over
 from batchkit.store import AccountRow, BatchRow, JobRow, RunRow, Settled, Store
+from batchkit.store.bulk import Row
 from batchkit.store.outlines import Layout
 from batchkit.store.watches import Watch
 from batchkit.weighing import Weight, weigh_attempt
@@ -223,7 +225,22 @@ class Collector:
         lines = Lines()
         watch = Watch(self._store.answers, case.batch, lease)
         layout = self._layout(case, watch)
-        while chunk := list(islice(outcomes, _CHUNK)):
+        with Booking() as booking:
+            self._settle_chunks(case, outcomes, lines, watch, layout, booking)
+        watch.over()
+        return lines
+
+    def _settle_chunks(
+        self,
+        case: Case,
+        outcomes: Iterator[Outcome],
+        lines: Lines,
+        watch: Watch,
+        layout: Layout | None,
+        booking: Booking,
+    ) -> None:
+        """Settle outcomes, each chunk booked while the next is read."""
+        while chunk := booking.taken(outcomes, _CHUNK):
             placed: dict[int, Outcome] = {}
             for outcome in chunk:
                 seq = seq_of(outcome.custom_id, str(case.batch.token))
@@ -239,12 +256,12 @@ class Collector:
             if case.batch.end_reason in _UNFINISHED:
                 lines.ran.update(plain)
                 lines.ran.update(j.seq for j in jobs if not isinstance(placed[j.seq], NotRun))
+            booking.finish()  # before anything else is written
             if jobs:
                 self._settle(case, [(job, placed[job.seq]) for job in jobs], watch)
             if plain:
-                self._settle_plain(case, plain, layout, watch)
-        watch.over()
-        return lines
+                judged, rows = self._judged(case, plain, layout, watch)
+                booking.begin(partial(self._store.answers.settle, case.batch, judged, rows))
 
     def _layout(self, case: Case, watch: Watch) -> Layout | None:
         """Return what plain answers of a batch need to know; None if each is to be looked at."""
@@ -253,20 +270,19 @@ class Collector:
             return None
         return self._store.jobs.layout(batch.lane_id or 0, batch.lo or 0, batch.hi or 0)
 
-    def _settle_plain(
+    def _judged(
         self,
         case: Case,
         plain: Mapping[int, Succeeded],
         layout: Layout | None,
         watch: Watch,
-    ) -> None:
-        """Settle plain answers; those that do not fit are judged as all others are."""
+    ) -> tuple[list[Settled], list[Row]]:
+        """Judge plain answers; those that do not fit are judged as all others are."""
         if are_judged_by_class(plain, layout, self._forms):
             watch.together(plain)
         rows, misfits = rows_of(plain, layout, self._forms)
         jobs = self._jobs(case, misfits)
-        judged = [self._settled(case, job, plain[job.seq]) for job in jobs]
-        self._store.answers.settle(case.batch, judged, rows)
+        return [self._settled(case, job, plain[job.seq]) for job in jobs], rows
 
     def _settle(self, case: Case, pairs: Sequence[tuple[JobRow, Outcome]], watch: Watch) -> None:
         """Settle a chunk; rows that a process died over are judged and settled one by one."""

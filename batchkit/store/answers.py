@@ -29,19 +29,24 @@ class Answers:
         self._database = database
 
     def settle(
-        self, batch: BatchRow, rows: Sequence[Settled], plain: Sequence[bulk.Row] = ()
+        self,
+        batch: BatchRow,
+        rows: Sequence[Settled],
+        plain: Sequence[bulk.Row] = (),
+        begun: Callable[[], object] = bool,
     ) -> None:
         """Append outcomes of a batch, ``plain`` as ``plain_row`` makes them; what is there stays.
 
         No money moves and no state changes: that is ``Batches.collect``. A job that has ended
         elsewhere meanwhile (``test`` tried it out) keeps that end: this outcome is paid for and
-        kept, but is not final.
+        kept, but is not final. ``begun`` is called where only rows are left to write.
         """
         if not (rows or plain):
             return
         values = list(map(_values, rows))
         try:
             with self._database.write() as connection:
+                begun()
                 _append(connection, batch, values, plain, set())
         except IntegrityError:
             with self._database.write() as connection:

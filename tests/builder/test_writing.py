@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,59 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from batchkit.builder.drafting import _FIRST, _MOST, Draft
-from batchkit.builder.writing import Page, Writing
 from batchkit.model import Document
 from batchkit.store import JobRow, Store
 from batchkit.store.sheets import Row, Sheet
 from tests.store.scenes import NOW, PROJECT, job
 
-PAGE: Page = [job("a")]
 PDF = Document("a.pdf", "a.pdf", "application/pdf", "pdf", 9, "00", pages=1)
-
-
-def test_the_loop_goes_on_while_rows_are_written():
-    may_end, placed = threading.Event(), []
-
-    def place(page: Page, begun: Callable[[], object]) -> None:
-        begun()
-        assert may_end.wait(60)
-        placed.append((page, threading.current_thread().name))
-
-    writing = Writing(PAGE, place)
-    writing.start()
-    assert placed == []
-    may_end.set()
-    assert writing.wait() is None
-    assert placed == [(PAGE, "batchkit-draft")]
-
-
-def test_a_page_is_written_once_and_its_error_handed_over():
-    calls = []
-
-    def place(page: Page, begun: Callable[[], object]) -> None:
-        calls.append(page)
-        raise OSError("full")
-
-    writing = Writing(PAGE, place)
-    writing.start()
-    assert isinstance(writing.wait(), OSError)
-    assert calls == [PAGE]
-
-
-def test_without_a_thread_whoever_waits_writes_it():
-    placed = []
-    writing = Writing(PAGE, lambda page, begun: placed.append(threading.current_thread()))
-    assert writing.wait() is None
-    assert placed == [threading.current_thread()]
-
-
-def test_after_a_fork_the_child_does_not_wait_for_the_parents_thread():
-    placed = []
-    writing = Writing(PAGE, lambda page, begun: placed.append(page))
-    writing._claim.acquire()  # as the parent's thread had it
-    writing._pid -= 1
-    assert writing.wait() is None
-    assert placed == [PAGE]
 
 
 @pytest.fixture
