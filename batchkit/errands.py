@@ -20,9 +20,11 @@ _BLINK = 0.0001
 class Errand:
     """One piece of work: done by a thread, or by who waits for it if there is none."""
 
-    def __init__(self, work: Work, name: str) -> None:
+    def __init__(self, work: Work, name: str, *, may_hang: bool = False) -> None:
+        """``may_hang``: the interpreter does not wait for it when it ends."""
         self._work = work
         self._name = name
+        self._may_hang = may_hang
         self._pid = os.getpid()
         self._claim = threading.Lock()
         self._begun = threading.Event()
@@ -33,7 +35,7 @@ class Errand:
         """Begin; return once nothing of it needs Python any more."""
         # No thread is to be had while the interpreter ends: then it is done when waited for.
         with suppress(RuntimeError):
-            threading.Thread(target=self._run, name=self._name).start()
+            threading.Thread(target=self._run, name=self._name, daemon=self._may_hang).start()
             self._begun.wait()
 
     def give_way(self) -> None:

@@ -36,8 +36,9 @@ Reason = Literal[
 class Cut:
     """How many jobs from the front make the next batch, and what kept the next one out.
 
-    `count` 0 means that not even the first fits: `reason` says why. With ``request_bytes``,
-    ``bytes`` and ``memory`` it never will; with ``budget`` and ``queue`` it may, given room.
+    `count` 0 means that not even the first fits: `reason` says why. With ``request_bytes`` and
+    ``bytes`` it never will; with ``budget`` and ``queue`` it may, given room. ``memory`` keeps no
+    job out that would be alone: there is no smaller batch.
     `bytes` is the whole upload, `bound` the sum of the upper bounds, `tokens` of the tokens.
     """
 
@@ -79,6 +80,7 @@ class _Room:
     jobs_reason: Reason
     bytes: int
     bytes_reason: Reason
+    alone: int
     request_bytes: int
     budget: int | None
     queue: int | None
@@ -224,6 +226,7 @@ def _room(
         jobs_reason="items" if few else "requests",
         bytes=memory if small and memory is not None else limits.bytes,
         bytes_reason="memory" if small else "bytes",
+        alone=limits.bytes,
         request_bytes=limits.request_bytes,
         budget=budget,
         queue=queue_room if limits.queue is not None else None,
@@ -238,8 +241,8 @@ def _stopped(
         return "request_bytes"
     if count >= room.jobs:
         return room.jobs_reason
-    if upload + size + PER_LINE > room.bytes:
-        return room.bytes_reason
+    if upload + size + PER_LINE > (room.bytes if count else room.alone):
+        return room.bytes_reason if count else "bytes"
     if room.budget is not None:
         if bound is None:
             return "price"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from batchkit import states
-from batchkit.clock import Clock
+from batchkit.clock import Clock, SystemClock
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
 from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
 from batchkit.pace import Pace, sending
@@ -27,6 +27,7 @@ from batchkit.spools import Spools, taken_over
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 from batchkit.submitter.cutting import Cutter
 from batchkit.submitter.lending import Lender
+from batchkit.submitter.underway import Sending
 
 _SLACK = timedelta(minutes=10)
 """How far off the provider's time may be as we reckon it."""
@@ -51,6 +52,9 @@ _NO_LISTING = (404, 405, 501)
 
 _LISTS = "lists"
 """What is learnt of an account whose batches could be listed once."""
+
+_TWO_HANDED: tuple[type, ...] = (SystemClock,)
+"""Clocks that run by themselves: by one that waiting moves, nothing goes on beside anything."""
 
 _FOREVER = timedelta(days=36_500)
 
@@ -89,6 +93,7 @@ class Submitter:
         self._lender.is_told_to_leave = self._must_leave
         self._cutter = Cutter(store, provider, account, spools, owner, pace, self._lender)
         self._clock = clock
+        self._cuts_ahead = isinstance(clock, _TWO_HANDED)
         self._heard: tuple[datetime, datetime, float] | None = None
         self._lists = False
         self.is_told_to_leave: Callable[[], bool] = bool
@@ -110,15 +115,15 @@ class Submitter:
             for batch in self._store.batches.of_run(run.id, live=True):
                 is_ours = batch.account_id == self._account.id
                 if batch.state == BatchState.SEALED and is_ours:
-                    recalled += self._recalled(batch, now)
+                    why = "the account has to be mended first"
+                    recalled += self._recalled(batch, now, "account", why)
         return recalled
 
-    def _recalled(self, batch: BatchRow, now: datetime) -> bool:
+    def _recalled(self, batch: BatchRow, now: datetime, code: str, why: str) -> bool:
         lease = self._store.leases.claim(batch.id, self._owner, now)
         if lease is None:
             return False
-        why = "the account has to be mended first"
-        if not self._store.batches.void(states.DROP, batch.id, lease, now, "account", why):
+        if not self._store.batches.void(states.DROP, batch.id, lease, now, code, why):
             return False
         self._spools.forget(str(batch.token))
         return True
@@ -154,26 +159,42 @@ class Submitter:
         return acted
 
     def _fill(self, run: RunRow, now: datetime, report: Report) -> None:
-        while not self.is_told_to_leave():
-            sealed = self._cutter.next_batch(run.id, now)
-            report.acted += sealed.settled
-            if sealed.batch_id is None:
-                if sealed.hindrance is not None:
-                    report.hindrances[run.id] = sealed.hindrance
-                return
-            report.acted += 1
-            if self.is_told_to_leave():  # cutting may have taken an upload: it was the last call
-                return
-            lease = self._store.leases.claim(sealed.batch_id, self._owner, now)
-            if lease is None:
-                return
-            batch = self._store.batches.get(sealed.batch_id)
-            went = False
-            with taken_over(self._holds(batch.id, lease)):
-                went = self.send(batch, lease, now)
-            self._store.leases.let_go(batch.id, lease)
-            if not went:
-                return
+        """Cut and send while there is room, each batch cut while the one before goes up the line.
+
+        One that was cut behind a batch that did not go is given up, as if it had not been.
+        """
+        before: Sending | None = None
+        try:
+            while not self.is_told_to_leave():
+                sealed = self._cutter.next_batch(run.id, now)
+                report.acted += sealed.settled + (sealed.batch_id is not None)
+                if before is not None and not before.went():
+                    if sealed.batch_id is not None:
+                        batch = self._store.batches.get(sealed.batch_id)
+                        self._recalled(batch, now, "behind", "the one before it did not go")
+                    return
+                if sealed.batch_id is None:
+                    if sealed.hindrance is not None:
+                        report.hindrances[run.id] = sealed.hindrance
+                    return
+                if self.is_told_to_leave():  # cutting may have taken an upload: the last call
+                    return
+                send = partial(self._claimed_and_sent, sealed.batch_id, now)
+                before = Sending(send, beside=self._cuts_ahead)
+        finally:
+            if before is not None:
+                before.went()
+
+    def _claimed_and_sent(self, batch_id: int, now: datetime) -> bool:
+        lease = self._store.leases.claim(batch_id, self._owner, now)
+        if lease is None:
+            return False
+        batch = self._store.batches.get(batch_id)
+        went = False
+        with taken_over(self._holds(batch.id, lease)):
+            went = self.send(batch, lease, now)
+        self._store.leases.let_go(batch.id, lease)
+        return went
 
     def _holds(self, batch_id: int, lease: int) -> Callable[[], bool]:
         return partial(self._store.leases.holds, batch_id, lease, self._owner)

@@ -26,6 +26,7 @@ import openai
 import orjson
 import psycopg
 
+from batchkit import submitter
 from batchkit.clock import SystemClock
 from batchkit.collector import Collector
 from batchkit.engine import Engine
@@ -131,6 +132,7 @@ def drive(task: dict[str, Any]) -> dict[str, Any]:
     for name in task.get("mutants", ()):
         MUTANTS[name]()
     watch_writes(points)
+    submitter._TWO_HANDED = (SystemClock, SharedClock)
     url = task["simulator"]
     timeout = task.get("timeout")
     made: dict[str, Any] = {

@@ -42,7 +42,7 @@ def fits(some, bound, *, items, budget, queue_room, memory):
     queued = sum(t for *_, t in some) if bound.queue == "tokens" else len(some)
     return (
         len(some) <= min(bound.requests, items or bound.requests)
-        and upload <= min(bound.bytes, bound.bytes if memory is None else memory)
+        and upload <= min(bound.bytes, bound.bytes if memory is None or len(some) < 2 else memory)
         and all(size <= bound.request_bytes for size, _, _ in some)
         and (budget is None or all(b is not None for _, b, _ in some))
         and (budget is None or sum(b or 0 for _, b, _ in some) <= budget)
