@@ -8,7 +8,6 @@ happened, and asks the provider.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,38 +19,19 @@ from typing import TypeAlias
 from batchkit import states
 from batchkit.clock import Clock, SystemClock
 from batchkit.errors import ProviderGarbled, ProviderRefused, ProviderUnavailable
-from batchkit.model import BatchState, Candidate, Search, Spool, Waiting, Window
-from batchkit.pace import Pace, sending
+from batchkit.model import BatchState, Spool, Waiting
+from batchkit.pace import Pace
 from batchkit.providers import Provider
 from batchkit.spools import Spools, taken_over
 from batchkit.store import AccountRow, BatchRow, RunRow, Store
 from batchkit.submitter.cutting import Cutter
+from batchkit.submitter.dealings import Dealings
 from batchkit.submitter.lending import Lender
+from batchkit.submitter.looking import Looker, spool_of
 from batchkit.submitter.underway import Sending
-
-_SLACK = timedelta(minutes=10)
-"""How far off the provider's time may be as we reckon it."""
-
-_ASLEEP = timedelta(minutes=1)
-"""By how much more than the time that passed our clock may have gone on before we ask again."""
-
-_APART = timedelta(seconds=120)
-"""How far apart, by the provider's clock, two looks must be that find nothing."""
-
-_CLIENT_TIMEOUT = timedelta(seconds=900)
-"""After which no small create of ours can still be under way, by the provider's clock."""
-
-_ENOUGH_LOOKS = 9
-"""Complete looks that take longer than all of that, should the provider's clock stand still."""
 
 _ODD_ANSWERS = 8
 """Uploads in a row whose answer makes no sense before a person is asked; outages do not count."""
-
-_NO_LISTING = (404, 405, 501)
-"""What servers answer that do not list batches; they can be sent to all the same."""
-
-_LISTS = "lists"
-"""What is learnt of an account whose batches could be listed once."""
 
 _TWO_HANDED: tuple[type, ...] = (SystemClock,)
 """Clocks that run by themselves: by one that waiting moves, nothing goes on beside anything."""
@@ -94,15 +74,15 @@ class Submitter:
         self._cutter = Cutter(store, provider, account, spools, owner, pace, self._lender)
         self._clock = clock
         self._cuts_ahead = isinstance(clock, _TWO_HANDED)
-        self._heard: tuple[datetime, datetime, float] | None = None
-        self._lists = False
+        self._dealings = Dealings(store, provider, account, pace, clock)
+        self._looker = Looker(store, provider, account, pace, self._dealings)
         self.is_told_to_leave: Callable[[], bool] = bool
 
     def run_once(self, runs: Sequence[RunRow], now: datetime) -> Report:
         """Look up what is unclear, send what is sealed, then cut and send while there is room."""
         report = Report()
         ids = [run.id for run in runs]
-        report.acted += self._each(ids, BatchState.SUBMITTING, now, self.look)
+        report.acted += self._each(ids, BatchState.SUBMITTING, now, self._looker.look)
         report.acted += self._each(ids, BatchState.SEALED, now, self.send)
         for run in runs:
             self._fill(run, now, report)
@@ -205,13 +185,13 @@ class Submitter:
             return False
         if not self._is_ready(batch, lease, now) or not self._is_good(batch, lease, now):
             return False
-        heard_at = self._provider_time(batch, lease, now)
+        heard_at = self._looker.provider_time(batch, lease, now)
         if heard_at is None:
             return False
         if not self._store.batches.send(batch.id, lease, now, heard_at=heard_at):
             self._store.batches.later(batch.id, lease, now + self._pace.seconds(30))
             return False
-        spool = self._spool(batch)
+        spool = spool_of(self._store, batch)
         file_ref = batch.file_ref
         if self._provider.traits.stages and file_ref is None:
             file_ref = self._stage(batch, spool, lease, now)
@@ -222,73 +202,6 @@ class Submitter:
             self._spools.cool(spool.token)
         return went
 
-    def look(self, batch: BatchRow, lease: int, now: datetime) -> bool:
-        """Ask the provider whether a create arrived whose answer was lost."""
-        if self._provider.traits.stages and batch.file_ref is None:
-            # An upload that went astray costs nothing and no create was made: send again.
-            return self._unsend(batch, lease, now, keep_file=False, at=now)
-        known = self._known(batch)
-        window = self._window(batch, now)
-        try:
-            search = self._provider.find(self._spool(batch), batch.file_ref, window, known)
-        except ProviderUnavailable as error:
-            self._silent(batch, lease, now, error.retry_after)
-            return False
-        except (ProviderRefused, ProviderGarbled) as error:
-            self._note_refusal(error, now)
-            self._store.batches.looked(
-                batch.id, lease, now, now + self._pace.look_after(8), complete=False
-            )
-            return False
-        self._store.accounts.answered(self._account.id)
-        self._listed(search, now)
-        found = _best(search.candidates)
-        if found is not None:
-            return self._adopt(batch, found, search.candidates, lease, now)
-        return self._not_found(batch, search, lease, now)
-
-    def _listed(self, search: Search, now: datetime) -> None:
-        """Remember that batches can be listed there, and what time it was."""
-        self._hear(search.now, now)
-        if not self._lists:
-            self._lists = True
-            self._store.accounts.learn(self._account.id, _LISTS, True)
-
-    def _is_passing(self, error: ProviderRefused | ProviderGarbled) -> bool:
-        """Say whether a route is missing that was there before: that passes by itself."""
-        if error.status not in _NO_LISTING:
-            return False
-        return self._lists or bool(self._store.accounts.get(self._account.id).learnt.get(_LISTS))
-
-    def _hear(self, told: datetime | None, now: datetime) -> None:
-        if told is not None:
-            self._heard = (told, now, self._clock.monotonic())
-
-    def _provider_time(self, batch: BatchRow, lease: int, now: datetime) -> datetime | None:
-        """Return the time at the provider, asked for with one look; None if nobody answers now.
-
-        What was heard minutes ago is still good, by a clock that nobody sets; one that stands still
-        while the machine sleeps is told by the other.
-        """
-        if self._heard is not None:
-            told, then, at = self._heard
-            passed = timedelta(seconds=self._clock.monotonic() - at)
-            if passed <= _SLACK and timedelta(0) <= now - then <= passed + _ASLEEP:
-                return told + passed
-        try:
-            look = self._provider.find(self._spool(batch), None, Window(now, now), ())
-        except ProviderUnavailable as error:
-            self._silent(batch, lease, now, error.retry_after)
-            return None
-        except (ProviderRefused, ProviderGarbled) as error:
-            if error.status in _NO_LISTING and not self._is_passing(error):
-                return now  # a server without a listing: a lost create there stays unclear
-            self._note_refusal(error, now)
-            self._store.batches.later(batch.id, lease, now + self._pace.seconds(60))
-            return None
-        self._listed(look, now)
-        return look.now or now
-
     def _must_leave(self) -> bool:
         return self.is_told_to_leave()
 
@@ -298,7 +211,7 @@ class Submitter:
         if not (run.cancel_requested_at or batch.cancel_requested_at or late):
             return False
         why = "time_limit" if late else "cancelled"
-        if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+        if batch.file_ref is not None and not self._dealings.unstage(batch.file_ref, now):
             return True
         if self._store.batches.void(states.DROP, batch.id, lease, now, why, "not sent any more"):
             self._spools.forget(str(batch.token))
@@ -323,7 +236,7 @@ class Submitter:
         """Check that what the lines name will be there; else give the batch up, it never went."""
         if self._lender.is_good(batch, now):
             return True
-        if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
+        if batch.file_ref is not None and not self._dealings.unstage(batch.file_ref, now):
             return False
         why = "an uploaded document that it names will not last"
         if self._store.batches.void(states.DROP, batch.id, lease, now, "upload_gone", why):
@@ -334,7 +247,7 @@ class Submitter:
         try:
             file_ref = self._provider.stage(spool)
         except ProviderUnavailable as error:
-            until = self._silent(batch, lease, now, error.retry_after)
+            until = self._dealings.silent(batch, lease, now, error.retry_after)
             self._unsend(batch, lease, now, keep_file=False, at=until)
             return None
         except ProviderGarbled as error:
@@ -343,7 +256,7 @@ class Submitter:
         except ProviderRefused as error:
             self._refused(batch, error, lease, now)
             return None
-        self._store.accounts.answered(self._account.id)
+        self._dealings.answered()
         return file_ref if self._store.batches.staged(batch.id, lease, file_ref) else None
 
     def _create(
@@ -354,20 +267,20 @@ class Submitter:
         try:
             created = self._provider.create(spool, file_ref)
         except ProviderUnavailable as error:
-            until = self._silent(batch, lease, now, error.retry_after)
+            until = self._dealings.silent(batch, lease, now, error.retry_after)
             if error.maybe:
-                self._look_later(batch, lease, now)
+                self._looker.later(batch, lease, now)
             else:
                 self._unsend(batch, lease, now, keep_file=True, at=until)
             return False
         except ProviderGarbled:
-            self._look_later(batch, lease, now)
+            self._looker.later(batch, lease, now)
             return False
         except ProviderRefused as error:
             self._refused(batch, error, lease, now)
             return False
-        self._store.accounts.answered(self._account.id)
-        self._hear(created.at, now)
+        self._dealings.answered()
+        self._dealings.hear(created.at, now)
         landed = self._store.batches.accept(
             batch.id, lease, created, now, self._first_poll(batch, now)
         )
@@ -389,7 +302,7 @@ class Submitter:
 
     def _refused(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
         """Act on a clear no: nothing arrived."""
-        if self._is_passing(error):
+        if self._dealings.is_passing(error):
             self._odd(batch, error, lease, now)
             return
         match error.reason:
@@ -427,93 +340,10 @@ class Submitter:
         said = f"{self._provider.name} turned a batch away: {error}"
         self._store.runs.hold(batch.run_id, now + _FOREVER, said, now)
 
-    def _adopt(
-        self,
-        batch: BatchRow,
-        found: Candidate,
-        candidates: Sequence[Candidate],
-        lease: int,
-        now: datetime,
-    ) -> bool:
-        poll_at = now + self._pace.poll_after(timedelta(0))
-        landed = self._store.batches.accept(batch.id, lease, found, now, poll_at)
-        if landed:
-            self._cancel_twins(batch, found, candidates, now)
-        return landed
-
-    def _cancel_twins(
-        self, batch: BatchRow, kept: Candidate, candidates: Sequence[Candidate], now: datetime
-    ) -> None:
-        """A second batch that is certainly ours was created twice: stop it, and say so."""
-        for twin in candidates:
-            if twin.ref == kept.ref or twin.proof != "certain":
-                continue
-            self._store.events.add(batch.run_id, now, "twin", ref=twin.ref, kept=kept.ref)
-            try:
-                self._provider.cancel(twin.ref)
-            except (ProviderUnavailable, ProviderRefused, ProviderGarbled):
-                continue
-
-    def _not_found(self, batch: BatchRow, search: Search, lease: int, now: datetime) -> bool:
-        """Look again; send again only when nothing of ours can be there or still arrive."""
-        looks = batch.looks + int(search.complete)
-        if search.complete and self._is_gone(batch, looks, search.now or now):
-            if batch.file_ref is not None and not self._unstage(batch.file_ref, now):
-                self._look_later(batch, lease, now)
-                return False
-            return self._unsend(batch, lease, now, keep_file=False, at=now)
-        next_at = now + self._pace.look_after(looks)
-        self._store.batches.looked(
-            batch.id, lease, search.now or now, next_at, complete=search.complete
-        )
-        return False
-
-    def _is_gone(self, batch: BatchRow, looks: int, there: datetime) -> bool:
-        """Two complete looks minutes apart, after our timeout: by the provider's clock.
-
-        Ours may have been set since.
-        """
-        under_way = self._under_way(batch)
-        more = (under_way - _CLIENT_TIMEOUT).total_seconds() / self._pace.longest_look
-        if looks >= _ENOUGH_LOOKS + math.ceil(more):
-            return True
-        if batch.looked_at is None or there - batch.looked_at < _APART:
-            return False
-        since = batch.looked_at if batch.heard_at is None else batch.heard_at
-        return there - since >= under_way
-
     def _unsend(
         self, batch: BatchRow, lease: int, now: datetime, *, keep_file: bool, at: datetime
     ) -> bool:
         return self._store.batches.unsend(batch.id, lease, now, keep_file=keep_file, at=at)
-
-    def _look_later(self, batch: BatchRow, lease: int, now: datetime) -> None:
-        self._store.batches.later(batch.id, lease, now + self._pace.look_after(0))
-
-    def _silent(self, batch: BatchRow, lease: int, now: datetime, said: float | None) -> datetime:
-        account = self._store.accounts.get(self._account.id)
-        until = now + self._pace.retry_after(account.failures + 1, said)
-        self._store.accounts.silent(self._account.id, now, until)
-        self._store.batches.later(batch.id, lease, until)
-        return until
-
-    def _note_refusal(self, error: ProviderRefused | ProviderGarbled, now: datetime) -> None:
-        if self._is_passing(error):
-            return
-        if isinstance(error, ProviderRefused) and error.reason == "account":
-            self._store.accounts.block(self._account.id, now, str(error))
-
-    def _unstage(self, file_ref: str, now: datetime) -> bool:
-        """Delete the input file first, so that a create still under way can only fail."""
-        try:
-            self._provider.unstage(file_ref)
-        except ProviderUnavailable as error:
-            until = now + self._pace.retry_after(1, error.retry_after)
-            self._store.accounts.silent(self._account.id, now, until)
-            return False
-        except (ProviderRefused, ProviderGarbled):
-            return False
-        return True
 
     def _no_room(self, batch: BatchRow, error: ProviderRefused, lease: int, now: datetime) -> None:
         """Cut again for the room there is; where the queue is somebody else's, try less often."""
@@ -527,42 +357,3 @@ class Submitter:
         code = error.code or error.reason
         if self._store.batches.void(states.REFUSE, batch.id, lease, now, code, str(error)):
             self._spools.forget(str(batch.token))
-
-    def _known(self, batch: BatchRow) -> set[str]:
-        return self._store.batches.refs(self._account.id) | set(batch.refused_refs)
-
-    def _window(self, batch: BatchRow, now: datetime) -> Window:
-        """When it may have arrived, by the provider's clock as far as that is known."""
-        about = batch.heard_at or batch.intent_at or now
-        return Window(about - _SLACK, about + self._under_way(batch) + _SLACK)
-
-    def _under_way(self, batch: BatchRow) -> timedelta:
-        """Return after how long no create of ours can still be under way.
-
-        One that carries its requests takes as long as they do.
-        """
-        carried = 0 if self._provider.traits.stages else batch.bytes
-        return _CLIENT_TIMEOUT + sending(carried)
-
-    def _spool(self, batch: BatchRow) -> Spool:
-        lane = self._store.jobs.lane(batch.lane_id or 0)
-        return Spool(
-            path=Path(str(batch.spool)),
-            token=str(batch.token),
-            count=batch.count,
-            bytes=batch.bytes,
-            sha256=str(batch.sha256),
-            model=lane.model,
-            endpoint=lane.endpoint,
-            batch_id=batch.id,
-            run_id=batch.run_id,
-        )
-
-
-def _best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Prefer a certain proof, then the oldest: a younger twin is the one too many."""
-
-    def rank(one: Candidate) -> tuple[bool, bool, float]:
-        return (one.proof != "certain", one.at is None, one.at.timestamp() if one.at else 0.0)
-
-    return min(candidates, key=rank, default=None)

@@ -15,17 +15,17 @@ from batchkit.store.tables import batches as table
 
 def without_find() -> None:
     """A lost create is never looked for: taken as known not to be there."""
-    from batchkit import submitter
     from batchkit.providers.anthropic import Anthropic
     from batchkit.providers.openai import OpenAIResponses
+    from batchkit.submitter import dealings, looking
 
     def blind(*_: Any) -> Search:
         return Search([], complete=True)
 
     OpenAIResponses.find = blind  # type: ignore[assignment,method-assign]
     Anthropic.find = blind  # type: ignore[assignment,method-assign]
-    submitter._ENOUGH_LOOKS = 0
-    submitter.Submitter._unstage = lambda *_: True  # type: ignore[method-assign]
+    looking._ENOUGH_LOOKS = 0
+    dealings.Dealings.unstage = lambda *_: True  # type: ignore[method-assign]
 
 
 def with_stale_rows() -> None:
