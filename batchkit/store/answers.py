@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from batchkit.model import CostKind, Json, Succeeded, Usage
 from batchkit.parts import shown
-from batchkit.store import ahead, bulk, local, readings
+from batchkit.store import ahead, bulk, gaps, local, readings
 from batchkit.store.database import Database
 from batchkit.store.jobs import is_unsent
 from batchkit.store.rows import Answer, BatchRow, JobRow, Settled, made
@@ -95,13 +95,7 @@ class Answers:
 
     def unsettled(self, batch: BatchRow) -> Iterator[JobRow]:
         """Stream the jobs of a batch that have no outcome in it yet, in order."""
-        after = -1
-        while True:
-            page = self._unsettled_page(batch, after)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = page[-1].seq
+        return gaps.unsettled(self._database, batch)
 
     def settled_count(self, batch_id: int) -> int:
         """Count the outcomes of a batch."""
@@ -245,36 +239,6 @@ class Answers:
         with self._database.read() as connection:
             return [tuple(row) for row in connection.execute(query)]
 
-    def _unsettled_page(self, batch: BatchRow, after: int) -> list[JobRow]:
-        here = and_(
-            attempts.c.shelf == jobs.c.shelf,
-            attempts.c.batch_id == batch.id,
-            attempts.c.seq == jobs.c.seq,
-        )
-        ended = attempts.alias("ended")
-        query = (
-            select(jobs)
-            .outerjoin(attempts, here)
-            .outerjoin(
-                ended,
-                and_(
-                    ended.c.shelf == jobs.c.shelf,
-                    ended.c.lane_id == jobs.c.lane_id,
-                    ended.c.seq == jobs.c.seq,
-                    ended.c.final,
-                    ended.c.batch_id < batch.id,
-                ),
-            )
-            .where(jobs.c.shelf == batch.shelf, jobs.c.lane_id == batch.lane_id)
-            .where(jobs.c.seq > after, attempts.c.seq.is_(None), _in_batch(batch))
-            .order_by(jobs.c.seq)
-            .limit(_PAGE)
-        )
-        if batch.kind == "range":  # what had ended before the seal was not put into the batch
-            query = query.where(ended.c.seq.is_(None))
-        with self._database.read() as connection:
-            return [made(JobRow, row) for row in connection.execute(query).mappings()]
-
 
 def with_earlier(connection: Any, page: list[Answer]) -> list[Answer]:
     """Add up the attempts before the last one: cost and tokens sum all of them."""
@@ -340,18 +304,6 @@ def _summed(answer: Answer, sums: Any) -> Answer:
     if sums["unknown"]:
         known["cost"] = None
     return replace(answer, attempts=int(sums["ran"] or 0), **known)
-
-
-def _in_batch(batch: BatchRow) -> Any:
-    if batch.kind == "range":
-        return and_(
-            jobs.c.seq >= batch.lo,
-            jobs.c.seq < batch.hi,
-            # While a range lives, who is queued one by one was not in it: away, or revived since.
-            jobs.c.seq.not_in(select(members.c.seq).where(members.c.lane_id == batch.lane_id)),
-        )
-    mine = select(members.c.seq).where(members.c.batch_id == batch.id)
-    return jobs.c.seq.in_(mine)
 
 
 _SETTLED = (

@@ -558,3 +558,18 @@ def test_settled_values_are_read_back_as_they_were_written(store: Store) -> None
         if hasattr(answer, name):
             assert getattr(answer, name) == getattr(given, name), name
     assert (answer.batch_ref, answer.attempts) == (f"ref-{batch}", 1)
+
+
+def test_what_a_batch_lacks_is_found_page_by_page(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a whole page has its outcomes, and where the last one is just full."""
+    monkeypatch.setattr("batchkit.store.gaps._NUMBERS", 3)
+    monkeypatch.setattr("batchkit.store.gaps._ROWS", 2)
+    run = opened(store, 9)
+    row = store.batches.get(sealed(store, run, 0, 9))
+    store.answers.settle(row, [Settled(seq, 1, "failed", code="invalid") for seq in (0, 1, 2, 7)])
+    assert [job.seq for job in store.answers.unsettled(row)] == [3, 4, 5, 6, 8]
+    rest = [Settled(seq, 1, "failed", code="invalid") for seq in (3, 4, 5, 6, 8)]
+    store.answers.settle(row, rest)
+    assert list(store.answers.unsettled(row)) == []
