@@ -28,9 +28,11 @@ def unsettled(database: Database, batch: BatchRow) -> Iterator[JobRow]:
         with database.read() as connection:
             seqs, after = _page(connection, batch, after)
         for at in range(0, len(seqs), _ROWS):
-            query = _jobs(batch, jobs).where(jobs.c.seq.in_(seqs[at : at + _ROWS]))
+            some = seqs[at : at + _ROWS]
+            query = _jobs(batch, jobs).where(jobs.c.seq.in_(some))
+            query = query.where(jobs.c.seq.between(some[0], some[-1])).order_by(jobs.c.seq)
             with database.read() as connection:
-                found = connection.execute(query.order_by(jobs.c.seq)).mappings().all()
+                found = connection.execute(query).mappings().all()
             yield from (made(JobRow, row) for row in found)
 
 
