@@ -11,10 +11,10 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
-_ROWS = 10_000
-"""Written since the last time; of 1 kB each they make a log of 13 MB."""
+_ROWS = 25_000
+"""Written since the last time; of 1 kB each they make a log of 30 MB."""
 
-_TOO_MANY = 50_000
+_TOO_MANY = 125_000
 """Written while a log is copied: a disk that cannot keep up is waited for."""
 
 
