@@ -29,7 +29,7 @@ def own_name() -> str:
 def give_back() -> None:
     """Let the machine have the memory that was freed: the C library keeps it, between what is used.
 
-    Of a million jobs added that is 50 MB; only glibc can be told to.
+    Of a million jobs added that is some 40 MB; only glibc can be told to.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
