@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,7 +17,7 @@ _STRIDE = 250
 class Settle(Protocol):
     """Books a chunk; calls ``begun`` once only the database has still to work."""
 
-    def __call__(self, *, begun: object) -> None: ...
+    def __call__(self, *, begun: Callable[[], object]) -> None: ...
 
 
 class Booking:
@@ -46,7 +46,7 @@ class Booking:
     def taken(self, outcomes: Iterator[Outcome], most: int) -> list[Outcome]:
         """Return the next outcomes, read while the chunk before is booked; none at the end."""
         chunk: list[Outcome] = []
-        while len(chunk) < most and (some := list(islice(outcomes, _STRIDE))):
+        while some := list(islice(outcomes, min(_STRIDE, most - len(chunk)))):
             chunk += some
             if self._errand is not None:
                 self._errand.give_way()
