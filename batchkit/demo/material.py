@@ -71,6 +71,10 @@ def _installed(limit: int | None) -> Material:
     )
 
 
+_CODE = (".py", ".pyc", ".pyi", ".pyd", ".so")
+"""Endings of modules that may be called `copying`, as one of ours is."""
+
+
 def _item(installed: Installed) -> Item | None:
     name, version = installed.metadata["Name"], installed.metadata["Version"]
     files = tuple(_files(installed))
@@ -84,7 +88,7 @@ def _files(installed: Installed) -> Iterator[Path]:
     listed = [Path(str(installed.locate_file(file))) for file in installed.files or ()]
     metadata = [p for p in listed if p.name == "METADATA" and p.parent.suffix == ".dist-info"]
     licences = [p for p in listed if p.stem.upper().startswith(("LICEN", "COPYING"))]
-    for paths in (metadata[:1], sorted(p for p in licences if p.suffix != ".py")[:1]):
+    for paths in (metadata[:1], sorted(p for p in licences if p.suffix not in _CODE)[:1]):
         yield from (path for path in paths if _is_readable(path))
 
 

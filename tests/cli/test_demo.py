@@ -19,7 +19,7 @@ from pydantic import ValidationError as Unfit
 
 from batchkit import demo
 from batchkit.cli.demo import _show_kept
-from batchkit.demo.material import gather
+from batchkit.demo.material import _item, gather
 from batchkit.demo.models import Distribution, Paper
 from batchkit.errors import ConfigError, ValidationError
 from batchkit.simulator import Ledger, Simulator
@@ -81,6 +81,25 @@ def test_the_installed_distributions_are_documents_that_every_machine_has() -> N
 
 def test_a_limit_takes_the_first() -> None:
     assert demo.gather(limit=3).items == demo.gather().items[:3]
+
+
+@pytest.mark.parametrize("module", ["copying.py", "copying.cpython-311.pyc", "licensing.pyi"])
+def test_a_module_is_no_licence(tmp_path: Path, module: str) -> None:
+    """Whatever its name: compiled, it can be sent to nobody, and the demo would have a failure."""
+    info = tmp_path / "a-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: a")
+    (tmp_path / module).write_bytes(b"\0code")
+    installed = SimpleNamespace(
+        metadata={"Name": "a", "Version": "1"},
+        files=["a-1.dist-info/METADATA", module],
+        locate_file=lambda file: tmp_path / file,
+    )
+
+    item = _item(installed)  # type: ignore[arg-type]
+
+    assert item is not None
+    assert [path.name for path in item.files] == ["METADATA"]
 
 
 def test_a_folder_is_read_by_its_endings(tmp_path: Path) -> None:
